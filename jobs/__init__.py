@@ -1,0 +1,7 @@
+"""The shared language of `orch`: both ends of the wire, and all that happens in a run folder on a host.
+
+Standard library only, Python 3.9 or newer: this package is zipped and sent to hosts on which nothing is installed.
+"""
+
+__version__ = "0.1.0"
+CONTRACT = 1  # version of the run folder; a reader refuses a newer one

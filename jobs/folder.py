@@ -1,0 +1,226 @@
+"""The orch home and its run folders: the only module that knows a file name.
+
+    <home>/home.json                                   identity of this home and its secret for pseudonyms
+    <home>/sweeps/<sweep>.json                         what the sweep is now: pinned code, cells, order
+    <home>/runs/<sweep>/<job id>/attempt-NN/           one attempt of one job (`RunFolder`)
+    <home>/queue/<host>/<batch>.json                   one file per submitted batch
+    <home>/code/<hash>/                                immutable code snapshots; code/<hash>.patch: the uncommitted part
+    <home>/data/<name>/manifest.json, split-<hash>.json
+    <home>/journal.jsonl                               notes and tags
+    <host-local>/...                                   locks, wake-up pipe, spool, caches (`HostFolder`)
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+from typing import Iterator, NamedTuple, Optional
+
+_ATTEMPT = re.compile(r"attempt-(\d{2,})$")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,99}$")
+
+
+def valid_name(name: str) -> bool:
+    """Tell whether a name of a sweep, data set or host can be a folder name: letters, digits, `. _ + -`."""
+    return bool(_NAME.match(name))
+
+
+class RunFolder(NamedTuple):
+    """All paths of one attempt."""
+
+    path: str
+
+    @property
+    def job(self) -> str:
+        """`job.json`: the whole resolved specification; written once, never changed."""
+        return os.path.join(self.path, "job.json")
+
+    @property
+    def events(self) -> str:
+        """`events.jsonl`: written by the program only."""
+        return os.path.join(self.path, "events.jsonl")
+
+    @property
+    def result(self) -> str:
+        """`result.json`: the program's word that it finished."""
+        return os.path.join(self.path, "result.json")
+
+    @property
+    def cases(self) -> str:
+        """`cases.json`: per-patient scores beside the result."""
+        return os.path.join(self.path, "cases.json")
+
+    @property
+    def exit(self) -> str:
+        """`exit.json`: the watcher's record; its full size is reserved at creation."""
+        return os.path.join(self.path, "exit.json")
+
+    @property
+    def stop(self) -> str:
+        """`stop`: a stop request."""
+        return os.path.join(self.path, "stop")
+
+    @property
+    def log(self) -> str:
+        """`log.txt`: what the program printed; never parsed for results."""
+        return os.path.join(self.path, "log.txt")
+
+    def checkpoint(self, which: str) -> str:
+        """`best.pt` or `last.pt`; the SHA-256 stands beside it in `<which>.json`."""
+        return os.path.join(self.path, which + ".pt")
+
+    @property
+    def attempt(self) -> int:
+        """Number of this attempt, from 1."""
+        return attempt_number(os.path.basename(self.path)) or 0
+
+    @property
+    def job_id(self) -> str:
+        """The job's id: name of the folder above."""
+        return os.path.basename(os.path.dirname(self.path))
+
+    @property
+    def sweep(self) -> str:
+        """The sweep's name: two folders above."""
+        return os.path.basename(os.path.dirname(os.path.dirname(self.path)))
+
+
+class Home(NamedTuple):
+    """All paths of one orch home."""
+
+    path: str
+
+    @property
+    def identity(self) -> str:
+        """`home.json`: `{"contract", "id", "secret"}`."""
+        return os.path.join(self.path, "home.json")
+
+    @property
+    def runs(self) -> str:
+        """Folder of all run folders."""
+        return os.path.join(self.path, "runs")
+
+    @property
+    def sweeps(self) -> str:
+        """Folder of the sweep records."""
+        return os.path.join(self.path, "sweeps")
+
+    @property
+    def journal(self) -> str:
+        """Notes and tags, one JSON line each."""
+        return os.path.join(self.path, "journal.jsonl")
+
+    @property
+    def code(self) -> str:
+        """Folder of the code snapshots."""
+        return os.path.join(self.path, "code")
+
+    @property
+    def data(self) -> str:
+        """Folder of the registered data sets."""
+        return os.path.join(self.path, "data")
+
+    def sweep(self, name: str) -> str:
+        """Path of one sweep's record."""
+        return os.path.join(self.sweeps, name + ".json")
+
+    def job(self, sweep: str, job_id: str) -> str:
+        """Folder of one job: its attempts lie in it."""
+        return os.path.join(self.runs, sweep, job_id)
+
+    def attempt(self, sweep: str, job_id: str, number: int) -> RunFolder:
+        """Run folder of one attempt."""
+        return RunFolder(os.path.join(self.job(sweep, job_id), "attempt-{:02d}".format(number)))
+
+    def attempts(self, sweep: str, job_id: str) -> "list[RunFolder]":
+        """All attempts of a job, in order."""
+        folder = self.job(sweep, job_id)
+        numbers = sorted(filter(None, (attempt_number(name) for name in _listing(folder))))
+        return [self.attempt(sweep, job_id, number) for number in numbers]
+
+    def jobs(self, sweep: str) -> "list[str]":
+        """Ids of all jobs of a sweep that have a folder."""
+        return sorted(name for name in _listing(os.path.join(self.runs, sweep)) if not name.startswith("."))
+
+    def sweep_names(self) -> "list[str]":
+        """Names of all sweeps: those with a record and those with runs."""
+        recorded = (name[:-5] for name in _listing(self.sweeps) if name.endswith(".json"))
+        return sorted({*recorded, *(name for name in _listing(self.runs) if not name.startswith("."))})
+
+    def run_folders(self) -> Iterator[RunFolder]:
+        """Every attempt in this home, in a fixed order."""
+        for sweep in self.sweep_names():
+            for job_id in self.jobs(sweep):
+                yield from self.attempts(sweep, job_id)
+
+    def queue(self, host: str) -> str:
+        """Folder of a host's submitted batches."""
+        return os.path.join(self.path, "queue", host)
+
+    def manifest(self, name: str) -> str:
+        """Manifest of a registered data set."""
+        return os.path.join(self.data, name, "manifest.json")
+
+    def split(self, name: str, split_hash: str) -> str:
+        """Split file of a data set."""
+        return os.path.join(self.data, name, "split-{}.json".format(split_hash))
+
+
+class HostFolder(NamedTuple):
+    """Host-local paths: on a disk that outlives logout, never on a shared home."""
+
+    path: str
+
+    @classmethod
+    def of(cls, home_id: str) -> "HostFolder":
+        """Return this user's folder for one orch home; `ORCH_LOCAL` names another root than `/var/tmp`."""
+        root = os.environ.get("ORCH_LOCAL") or ("/var/tmp" if os.name == "posix" else tempfile.gettempdir())
+        user = os.getuid() if hasattr(os, "getuid") else 0
+        return cls(os.path.join(root, "orch-{}".format(user), home_id))
+
+    @property
+    def keeper_lock(self) -> str:
+        """Held by the keeper while it lives."""
+        return os.path.join(self.path, "keeper.lock")
+
+    @property
+    def queue_lock(self) -> str:
+        """Held to enqueue, and to find the queue empty and leave."""
+        return os.path.join(self.path, "queue.lock")
+
+    @property
+    def wake(self) -> str:
+        """Named pipe that wakes the keeper."""
+        return os.path.join(self.path, "wake")
+
+    @property
+    def keeper_log(self) -> str:
+        """What the keeper did, for people."""
+        return os.path.join(self.path, "keeper.log")
+
+    @property
+    def spool(self) -> str:
+        """Exit records that could not be written to the run folder."""
+        return os.path.join(self.path, "spool")
+
+    def attempt_lock(self, job_id: str, attempt: int) -> str:
+        """Lock inherited by the job: free means ended."""
+        return os.path.join(self.path, "locks", "{}-{:02d}".format(job_id, attempt))
+
+    def slot(self, kind: str, number: "int | str") -> str:
+        """Lock of one CPU or GPU slot, held while a job uses it."""
+        return os.path.join(self.path, "slots", "{}-{}".format(kind, number))
+
+
+def attempt_number(name: str) -> Optional[int]:
+    """Return the number in `attempt-NN`, or None for any other name."""
+    match = _ATTEMPT.match(name)
+    return int(match.group(1)) if match else None
+
+
+def _listing(path: str) -> "list[str]":
+    try:
+        return os.listdir(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return []

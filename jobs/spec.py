@@ -1,0 +1,135 @@
+"""`JobSpec`: one job, fully resolved; its id is the hash of the scientific cell and of nothing else."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, Dict, Mapping, Optional, Tuple
+
+from . import CONTRACT
+from .atomic import digest
+from .errors import ContractError
+
+ID_LENGTH = 16  # hexadecimal digits: 2**32 jobs until a collision is likely
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What makes a job scientifically itself; micro-batch, workers, host and code are not part of it.
+
+    Attributes
+    ----------
+    program:
+        `trainer`, or `command`.
+    parameters:
+        Resolved parameters with all defaults filled in. For `trainer`: `{"augment": [...], "train": {...}}`; for
+        `command`: `{"argv": [...], "grid": {...}}`.
+    data, split:
+        Content hashes of the data set and of the split, or None.
+    fold, seed:
+        Numbers from 0, or None.
+    """
+
+    program: str
+    parameters: Mapping[str, Any]
+    data: Optional[str] = None
+    split: Optional[str] = None
+    fold: Optional[int] = None
+    seed: Optional[int] = None
+
+    @property
+    def id(self) -> str:
+        """Job id: the first 16 hexadecimal digits of the SHA-256 of the canonical JSON (15 = 15.0)."""
+        return digest(asdict(self), ID_LENGTH)
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What a job needs on its host.
+
+    Attributes
+    ----------
+    cpus:
+        CPU slots (cores).
+    gpus:
+        GPU slots (whole cards).
+    memory_mb:
+        Memory in MiB, or None when unknown.
+    """
+
+    cpus: int = 1
+    gpus: int = 0
+    memory_mb: Optional[int] = None
+
+
+@dataclass(frozen=True)
+class JobSpec:
+    """The whole specification of one job, as `job.json` holds it (`docs/contract.md`).
+
+    Attributes
+    ----------
+    sweep, label, names:
+        Sweep name; label for people, unique in the sweep (`rotate/3`); columns for tables (`strategy`, `fold`, ...).
+    cell:
+        The scientific cell; `id` is its hash.
+    argv, cwd, env:
+        Program to start, its folder, variables added to the environment. `{run}` in `argv` becomes the run folder.
+    resources:
+        Slots and memory.
+    result_required:
+        True when exit status 0 without a result is a failure (the trainer); False for any other program.
+    inputs:
+        Files the program reads by path; not part of the identity (their hashes are).
+    provenance, placement:
+        Recorded, not interpreted.
+    """
+
+    sweep: str
+    label: str
+    names: Mapping[str, Any]
+    cell: Cell
+    argv: Tuple[str, ...]
+    cwd: str
+    env: Mapping[str, str] = field(default_factory=dict)
+    resources: Resources = Resources()
+    result_required: bool = False
+    inputs: Mapping[str, Any] = field(default_factory=dict)
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    placement: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def id(self) -> str:
+        """Job id."""
+        return self.cell.id
+
+    def to_json(self) -> Dict[str, Any]:
+        """Return the JSON object of `job.json`, without what the host adds (`attempt`, `claim`, `resume`)."""
+        return {"contract": CONTRACT, "id": self.id, **asdict(self), "argv": list(self.argv)}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> "JobSpec":
+        """Read a `job.json` object.
+
+        Raises
+        ------
+        ContractError
+            It is of a newer contract, lacks a key, or its id is not the hash of its cell (edited by hand).
+        """
+        if value.get("contract") != CONTRACT:
+            raise ContractError(
+                "job.json has contract {}, this orch reads {}".format(value.get("contract"), CONTRACT),
+                "use the version of orch that wrote it, or a newer one",
+            )
+        try:
+            known = {item.name: value[item.name] for item in fields(cls)}
+            known["cell"] = Cell(**value["cell"])
+            known["resources"] = Resources(**value["resources"])
+            known["argv"] = tuple(value["argv"])
+            spec = cls(**known)
+        except (KeyError, TypeError) as error:
+            raise ContractError("job.json lacks or misspells {}".format(error), "orch index check") from error
+        if value.get("id") != spec.id:
+            raise ContractError(
+                "job.json was edited: its id {} is not the hash of its cell ({})".format(value.get("id"), spec.id),
+                "put the old file back, or delete the job's folder and run the sweep again",
+            )
+        return spec
