@@ -1,0 +1,35 @@
+"""All commands, in the order in which a person meets them.
+
+A new command is one line here and one module of that name beside it, with `EXAMPLES` (help starts with them),
+`add_arguments(parser)` and `run(args, settings, out) -> exit code`. The summaries stand here, so that `orch --help`
+imports none of the modules.
+"""
+
+from __future__ import annotations
+
+GROUPS: dict[str, dict[str, str]] = {
+    "start": {
+        "demo": "Make a small phantom data set, run a sweep on it and write the report",
+        "init": "Look at a data folder; write orch.yaml and a commented sweep file",
+        "data": "Register data sets once: paths, hashes, patients",
+        "config": "Show the settings and where each comes from; change one",
+    },
+    "sweeps": {
+        "sweep": "Plan a sweep, run what is missing, show progress",
+        "status": "What runs, waits, is done or failed",
+        "logs": "What a job printed",
+        "stop": "Stop jobs: the trainer writes a checkpoint first",
+        "retry": "Start a new attempt of ended jobs",
+        "why": "Explain a job: its state with the proof, and where its values come from",
+        "show": "All that is recorded of a job",
+    },
+    "results": {
+        "report": "Write the comparison table and the curves",
+        "index": "Rebuild or check the local index from the run folders",
+    },
+    "shell": {
+        "completion": "Print the completion script of your shell",
+    },
+}
+
+COMMANDS: dict[str, str] = {name: text for group in GROUPS.values() for name, text in group.items()}
