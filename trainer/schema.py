@@ -1,6 +1,6 @@
 """What a sweep may say to the trainer: every knob with its range, default, unit and meaning, as JSON Schema.
 
-Free of torch and numpy. `python -m trainer schema` prints it; the copy at `orchestrator/trainer_schema.json` is what the
+Free of torch and numpy. `python -m trainer schema` prints it; the copy `orchestrator/trainer_schema.json` is what the
 laptop validates and fills defaults with, for it never imports the trainer.
 """
 
