@@ -77,6 +77,6 @@ env: .venv/made-by-make ## only the environment
 	@echo "  $$($(BIN)/python --version), $(firstword $(TORCH))" >&2
 	@$(PIP) $(TORCH)
 	@{ grep -v '^torch==' requirements/constraints.txt; $(BIN)/python -m pip freeze | grep '^torch=='; } > .venv/constraints.txt
-	@$(PIP) --constraint .venv/constraints.txt hatchling
+	@$(PIP) --constraint .venv/constraints.txt hatchling editables
 	@$(PIP) --constraint .venv/constraints.txt --no-build-isolation --editable '.[trainer,dev]'
 	@touch $@
