@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 import os
 from collections.abc import Iterator
 from typing import Any, NamedTuple, NoReturn
 
 from jobs.errors import UsageError
+
+from ..words import did_you_mean
 
 EVERYWHERE = "on every command"
 VALUED = frozenset({"--home", "--config", "--color"})  # global options that take a value
@@ -148,12 +149,6 @@ def _terminal_width() -> int:
         return min(110, os.get_terminal_size().columns)
     except OSError:
         return 110
-
-
-def did_you_mean(word: str, known: list[str]) -> str:
-    """Return ` Did you mean 'x'?` for the nearest known word, or nothing."""
-    near = difflib.get_close_matches(word, known, 1, 0.6)
-    return f". Did you mean '{near[0]}'?" if near else ""
 
 
 def _add_global_options(parser: Parser) -> None:

@@ -9,8 +9,9 @@ from typing import Protocol, cast
 from jobs.errors import UsageError
 
 from ..config import Settings
+from ..words import did_you_mean
 from .output import Output
-from .parser import Parser, columns, did_you_mean
+from .parser import Parser, columns
 from .table import COMMANDS, GROUPS
 
 
