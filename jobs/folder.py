@@ -1,13 +1,13 @@
 """The orch home and its run folders: the only module that knows a file name.
 
-    <home>/home.json                                   identity of this home and its secret for pseudonyms
-    <home>/sweeps/<sweep>.json                         what the sweep is now: pinned code, cells, order
-    <home>/runs/<sweep>/<job id>/attempt-NN/           one attempt of one job (`RunFolder`)
-    <home>/queue/<host>/<batch>.json                   one file per submitted batch
-    <home>/code/<hash>/                                immutable code snapshots; code/<hash>.patch: the uncommitted part
-    <home>/data/<name>/manifest.json, split-<hash>.json
-    <home>/journal.jsonl                               notes and tags
-    <host-local>/...                                   locks, wake-up pipe, spool, caches (`HostFolder`)
+<home>/home.json                                   identity of this home and its secret for pseudonyms
+<home>/sweeps/<sweep>.json                         what the sweep is now: pinned code, cells, order
+<home>/runs/<sweep>/<job id>/attempt-NN/           one attempt of one job (`RunFolder`)
+<home>/queue/<host>/<batch>.json                   one file per submitted batch
+<home>/code/<hash>/                                immutable code snapshots; code/<hash>.patch: the uncommitted part
+<home>/data/<name>/manifest.json, split-<hash>.json
+<home>/journal.jsonl                               notes and tags
+<host-local>/...                                   locks, wake-up pipe, spool, caches (`HostFolder`)
 """
 
 from __future__ import annotations

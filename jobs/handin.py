@@ -1,13 +1,13 @@
 """Ten lines that give any Python program curves and tables (other languages write the files of `docs/contract.md`).
 
-    from jobs.handin import Run
+from jobs.handin import Run
 
-    run = Run()                                   # outside `orch` it does nothing
-    for step in range(100):
-        run.metrics(step, train_loss=0.3, val_dice=0.8)
-        if run.stop_requested():
-            break                                 # write a checkpoint, then leave
-    run.finish(dice=0.87)
+run = Run()                                   # outside `orch` it does nothing
+for step in range(100):
+    run.metrics(step, train_loss=0.3, val_dice=0.8)
+    if run.stop_requested():
+        break                                 # write a checkpoint, then leave
+run.finish(dice=0.87)
 """
 
 from __future__ import annotations

@@ -1,0 +1,292 @@
+"""The agent: the host's end of the wire. It answers verbs over one connection and leaves with it.
+
+Every verb takes and returns JSON. A verb that returns an iterator sends its items as chunks, then the final answer.
+The agent is single-threaded, so that it can fork a keeper; nobody who reads from it may stop reading (`wire.Wire`).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import sys
+import time
+import traceback
+from typing import Any, BinaryIO, Callable, Dict, Generator, Iterable, Iterator, List, Optional, Tuple
+
+from . import CONTRACT, __version__, attempt, host
+from .atomic import read_json, write_json
+from .collector import Collector
+from .errors import ContractError, NotFound, OrchError, UsageError, disk_error
+from .events import EventWriter, read
+from .folder import HostFolder, valid_name
+from .homes import open_home
+from .keeper import rouse
+from .lease import holding
+from .queue import Queue
+from .slots import set_limit
+from .spec import JobSpec
+from .state import DONE, ENDED, RUNNING, judge
+from .watcher import stop_attempt
+
+CHUNK = 200  # reports in one frame
+LOG_BLOCK = 1 << 16  # bytes of a log in one frame
+FOLLOW_WAIT = 0.3  # seconds between looks at a log that is followed
+
+Reply = Dict[str, Any]
+Stream = Generator[Any, None, Reply]  # chunks, then the final answer
+
+
+class Agent:
+    """The verbs. `open` comes first."""
+
+    def __init__(self, source: BinaryIO) -> None:
+        self.source = source
+        self.collector: Optional[Collector] = None
+
+    def open(self, home: str, create: bool = True) -> Reply:
+        """Open (or make) an orch home on this host; replay what was spooled, see to the queue."""
+        self.home, identity = open_home(home, create)
+        self.local = HostFolder.of(identity["id"])
+        _private_folder(self.local.path)
+        self.queue = Queue(self.home, host.name())
+        attempt.replay_spool(self.local)
+        keeper = rouse(self.home, self.local)
+        about = {"version": __version__, "contract": CONTRACT, "python": sys.version.split()[0]}
+        place = {"host": host.name(), "boot_id": host.boot_id(), "home": self.home.path, "id": identity["id"]}
+        return {**about, **place, "keeper": keeper}
+
+    def probe(self) -> Reply:
+        """Say what this machine is."""
+        from .probe import probe
+
+        return probe()
+
+    def submit(
+        self,
+        record: Optional[Dict[str, Any]],
+        jobs: List[Dict[str, Any]],
+        again: "tuple[str, ...] | list[str]" = (),
+        parallel: Optional[int] = None,
+    ) -> Reply:
+        """Queue the jobs that are due, in one batch; say for each what was done and why.
+
+        Parameters
+        ----------
+        record:
+            The sweep's record, replaced in one step; None leaves it.
+        jobs:
+            `JobSpec.to_json` objects. A job that waits, runs or is done is left alone.
+        again:
+            Ids of jobs to run again although they are done.
+        parallel:
+            Jobs side by side on this host from now on.
+        """
+        specs = [JobSpec.from_json(job) for job in jobs]
+        for name in {spec.sweep for spec in specs}:
+            if not valid_name(name):
+                raise UsageError("'{}' cannot be a sweep's name".format(name), "use letters, digits and . _ + -")
+        if parallel:
+            set_limit(self.local, parallel)
+        try:
+            with holding(self.local.queue_lock):
+                answers, due = self._sort_out(specs, jobs, set(again))
+                if due:
+                    self.queue.add(due)
+                if record:
+                    self._write_record(record)
+        except OSError as error:
+            raise disk_error(error, self.home.path) from error
+        return {"jobs": answers, "queued": len(due), "keeper": rouse(self.home, self.local)}
+
+    def _sort_out(
+        self, specs: List[JobSpec], jobs: List[Dict[str, Any]], again: "set[str]"
+    ) -> Tuple[List[Reply], List[Dict[str, Any]]]:
+        waiting = {entry.key[:2]: entry.key[2] for entry in self.queue.waiting()}
+        answers, due = [], []
+        for spec, job in zip(specs, jobs):
+            number = waiting.get((spec.sweep, spec.id))
+            if number:
+                answers.append({"id": spec.id, "action": "waits already", "attempt": number})
+                continue
+            action, number, resume = self._next_attempt(spec, spec.id in again)
+            answers.append({"id": spec.id, "action": action, "attempt": number})
+            if action == "queued":
+                due.append({**job, "attempt": number, "resume": resume})
+        return answers, due
+
+    def _next_attempt(self, spec: JobSpec, again: bool) -> Tuple[str, int, Optional[str]]:
+        """What to do with a job that does not wait: the action, its attempt, the folder from which it goes on."""
+        attempts = self.home.attempts(spec.sweep, spec.id)
+        if not attempts:
+            return "queued", 1, None
+        last = attempts[-1]
+        verdict = judge(attempt.evidence(last, read_json(last.job) or {}, self.local))
+        if verdict.state not in ENDED:
+            return ("runs already" if verdict.state == RUNNING else verdict.reason), last.attempt, None
+        if verdict.state == DONE and not again:
+            return "done already", last.attempt, None
+        unfinished = verdict.state != DONE and os.path.exists(last.checkpoint("last"))
+        return "queued", last.attempt + 1, last.path if unfinished else None
+
+    def _write_record(self, record: Dict[str, Any]) -> None:
+        path = self.home.sweep(record["name"])
+        before = read_json(path) or {}
+        os.makedirs(self.home.sweeps, exist_ok=True)
+        write_json(path, {**record, "created": before.get("created", record["created"])})
+
+    def collect(self, known: Iterable[Any] = (), sweeps: Optional[List[str]] = None) -> Stream:
+        """Send what is new since `known` (rows of sweep, job, attempt, offset, final); then records and journal."""
+        attempt.replay_spool(self.local)
+        keeper = rouse(self.home, self.local)
+        if self.collector is None:
+            self.collector = Collector(self.home, self.local, known)
+        batch = []
+        for report in self.collector.reports(sweeps):
+            batch.append(report)
+            if len(batch) == CHUNK:
+                yield batch
+                batch = []
+        yield batch
+        names = [name for name in self.home.sweep_names() if sweeps is None or name in sweeps]
+        records = [record for record in (read_json(self.home.sweep(name)) for name in names) if record]
+        journal = read(self.home.journal).events
+        return {"records": records, "journal": journal, "keeper": keeper, "t": time.time()}
+
+    def stop(self, jobs: List[Tuple[str, str]], grace: Optional[float] = None, by: str = "") -> Reply:
+        """Stop jobs: those that wait are ended before they begin, those that run get a stop request and SIGTERM."""
+        waiting = {entry.key[:2]: entry for entry in self.queue.waiting()}
+        answers = []
+        for sweep, job_id in jobs:
+            entry = waiting.get((sweep, job_id))
+            if entry and attempt.cancel(self.queue.run_folder(entry.key), entry.job, self.local):
+                answers.append({"sweep": sweep, "id": job_id, "action": "stopped before it began"})
+            else:
+                answers.append({"sweep": sweep, "id": job_id, "action": self._stop_running(sweep, job_id, grace, by)})
+        rouse(self.home, self.local)
+        return {"jobs": answers}
+
+    def _stop_running(self, sweep: str, job_id: str, grace: Optional[float], by: str) -> str:
+        attempts = self.home.attempts(sweep, job_id)
+        if not attempts:
+            raise NotFound("no job {} in sweep {}".format(job_id, sweep), "orch status {}".format(sweep))
+        last = attempts[-1]
+        if judge(attempt.evidence(last, read_json(last.job) or {}, self.local)).state != RUNNING:
+            return "had ended"
+        wish = {"at": time.time(), "by": by}
+        write_json(last.stop, wish if grace is None else {**wish, "grace": grace})
+        return "asked to stop" if stop_attempt(last, self.local) else "had ended"
+
+    def log(self, sweep: str, job: str, number: Optional[int] = None, offset: int = 0, follow: bool = False) -> Stream:
+        """Send a log's bytes from an offset (as text), on and on with `follow` until the attempt has ended."""
+        attempts = self.home.attempts(sweep, job)
+        folders = [folder for folder in attempts if number in (None, folder.attempt)]
+        if not folders:
+            raise NotFound("job {} has no attempt {} with a log".format(job, number or ""), "orch show " + job)
+        folder = folders[-1]
+        spec = read_json(folder.job) or {}
+        while True:
+            ended = judge(attempt.evidence(folder, spec, self.local)).state != RUNNING
+            for block in _blocks(folder.log, offset):
+                offset += len(block)
+                yield block.decode("utf-8", "replace")
+            if ended or not follow or self._client_left():
+                return {"offset": offset, "attempt": folder.attempt}
+            time.sleep(FOLLOW_WAIT)
+
+    def _client_left(self) -> bool:
+        return bool(select.select([self.source], [], [], 0)[0])
+
+    def show(self, sweep: str, job: str) -> Reply:
+        """Everything about one job: each attempt's specification, verdict, records and files (name, bytes)."""
+        found = []
+        for folder in self.home.attempts(sweep, job):
+            spec = read_json(folder.job) or {}
+            verdict = judge(attempt.evidence(folder, spec, self.local))
+            sizes = {entry.name: entry.stat().st_size for entry in os.scandir(folder.path)}
+            ending = {"exit": attempt.read_exit(folder), "result": attempt.read_result(folder)[1]}
+            found.append({"spec": spec, "verdict": verdict.to_json(), "files": sizes, "path": folder.path, **ending})
+        queued = [entry.job for entry in self.queue.waiting() if entry.key[:2] == (sweep, job)]
+        return {"attempts": found, "queued": queued}
+
+    def note(self, sweep: str, job: Optional[str], kind: str, text: str) -> Reply:
+        """Add a note or a tag to the journal of the orch home."""
+        with holding(self.local.queue_lock):
+            journal = EventWriter(self.home.journal)
+            journal.write(kind, sweep=sweep, job=job, text=text)
+            journal.sync()
+            journal.close()
+        return {}
+
+
+def _private_folder(path: str) -> None:
+    """Make a folder that is ours alone; a stranger's folder of that name (in a sticky /var/tmp) is refused."""
+    try:
+        os.makedirs(os.path.dirname(path), 0o700, exist_ok=True)
+        os.makedirs(path, 0o700, exist_ok=True)
+    except OSError as error:
+        raise disk_error(error, path) from error
+    for folder in (os.path.dirname(path), path):
+        if os.stat(folder).st_uid != os.getuid():
+            raise ContractError(
+                "{} belongs to somebody else".format(folder), "set ORCH_LOCAL to a local folder of yours"
+            )
+
+
+def _blocks(path: str, offset: int) -> Iterator[bytes]:
+    try:
+        with open(path, "rb") as handle:
+            handle.seek(offset)
+            yield from iter(lambda: handle.read(LOG_BLOCK), b"")
+    except FileNotFoundError:
+        return
+
+
+VERBS = ("open", "probe", "submit", "collect", "stop", "log", "show", "note")
+
+
+def serve(source: BinaryIO, sink: BinaryIO, marker: str) -> None:
+    """Answer requests until the other end closes the connection."""
+    os.umask(0o077)
+    agent = Agent(source)
+    sink.write(marker.encode() + b"\n")
+    sink.flush()
+    while True:
+        head = source.readline()
+        if not head:
+            return
+        request = json.loads(source.read(int(head)))
+        for frame in _answer(agent, request):
+            data = json.dumps({"id": request["id"], **frame}, ensure_ascii=False).encode()
+            sink.write(b"%d\n" % len(data) + data)
+            sink.flush()
+
+
+def _answer(agent: Agent, request: Dict[str, Any]) -> Iterator[Reply]:
+    """Frames for one request: chunks, then `ok` or `error`."""
+    try:
+        if request["verb"] not in VERBS:
+            text = "this agent (orch {}) has no verb {}".format(__version__, request["verb"])
+            raise UsageError(text, "use the same orch on both ends")
+        verb: Callable[..., Any] = getattr(agent, request["verb"])
+        answer = verb(**request["args"])
+        if hasattr(answer, "send"):
+            answer = yield from _chunks(answer)
+        yield {"ok": answer}
+    except OrchError as error:
+        yield {"error": error.to_json()}
+    except OSError as error:
+        yield {"error": disk_error(error).to_json()}
+    except Exception as error:
+        about = OrchError("the agent failed: {!r}".format(error), "this is a fault of orch: please report it")
+        about.context["traceback"] = traceback.format_exc()
+        yield {"error": about.to_json()}
+
+
+def _chunks(items: Stream) -> Generator[Reply, None, Reply]:
+    """Turn a verb's iterator into chunk frames; its return value is the final answer."""
+    while True:
+        try:
+            yield {"chunk": next(items)}
+        except StopIteration as stop:
+            return dict(stop.value)

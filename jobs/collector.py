@@ -1,0 +1,124 @@
+"""What happened since the last look, as reports for the index: by offset, never twice, in one pass over the folders."""
+
+from __future__ import annotations
+
+import os
+from typing import Any, Dict, Iterable, Iterator, List, NamedTuple, Optional, Tuple
+
+from . import events, host
+from .atomic import read_json
+from .attempt import evidence, read_exit, read_result
+from .folder import Home, HostFolder, RunFolder
+from .queue import Key, Queue
+from .state import ENDED, Evidence, Verdict, judge
+
+
+class Known(NamedTuple):
+    """What the index has of one attempt."""
+
+    offset: int  # bytes of events.jsonl
+    final: bool  # it has ended and everything was sent
+
+
+class Collector:
+    """Reports of one host's attempts; remembers within a connection what it has sent.
+
+    Parameters
+    ----------
+    known:
+        What the index has already: rows of sweep, job, attempt, offset, final.
+    """
+
+    def __init__(self, home: Home, local: HostFolder, known: Iterable[Tuple[str, str, int, int, bool]]) -> None:
+        self.home, self.local = home, local
+        self.queue = Queue(home, host.name())
+        self.known: Dict[Key, Known] = {(row[0], row[1], row[2]): Known(row[3], bool(row[4])) for row in known}
+        self._settled: Dict[Tuple[str, str], int] = {}  # (sweep, job) -> mtime of its folder when all was final
+        self._batches: Dict[str, "list[Key]"] = {}
+
+    def reports(self, sweeps: Optional[List[str]] = None) -> Iterator[Dict[str, Any]]:
+        """Yield a report for each attempt that has something new, then for each new entry in the queue."""
+        names = self.home.sweep_names() if sweeps is None else sweeps
+        for sweep in names:
+            for job_id in self.home.jobs(sweep):
+                yield from self._job(sweep, job_id)
+        yield from self._queued(set(names))
+
+    def _job(self, sweep: str, job_id: str) -> Iterator[Dict[str, Any]]:
+        try:
+            changed = os.stat(self.home.job(sweep, job_id)).st_mtime_ns
+        except OSError:
+            return
+        if self._settled.get((sweep, job_id)) == changed:
+            return
+        keys = [(sweep, job_id, folder.attempt) for folder in self.home.attempts(sweep, job_id)]
+        for key in keys:
+            if not self.known.get(key, Known(0, False)).final:
+                yield from self._attempt(key)
+        if keys and all(self.known[key].final for key in keys if key in self.known):
+            self._settled[sweep, job_id] = changed
+
+    def _attempt(self, key: Key) -> Iterator[Dict[str, Any]]:
+        folder = self.home.attempt(*key)
+        job = read_json(folder.job)
+        if not isinstance(job, dict):
+            damage = Verdict("failed", "job.json is missing or not readable", "damaged run folder")
+            yield self._report(key, None, damage)
+            return
+        verdict = judge(evidence(folder, job, self.local))
+        before = self.known.get(key)
+        report = self._report(key, job if before is None else None, verdict)
+        report["host"] = job.get("claim", {}).get("host", report["host"])
+        lines = events.read(folder.events, before.offset if before else 0)
+        report.update(events=lines.events, offset=lines.offset)
+        if lines.damaged:
+            report["verdict"]["warning"] = "events.jsonl has {} damaged lines".format(lines.damaged)
+        final = verdict.state in ENDED
+        if final:
+            report.update(_ending(folder, report["verdict"]))
+        self.known[key] = Known(lines.offset, final)
+        yield report
+
+    def _queued(self, sweeps: "set[str]") -> Iterator[Dict[str, Any]]:
+        batches = self.queue.batches()
+        self._batches = {name: keys for name, keys in self._batches.items() if name in batches}
+        for name in batches:
+            if name in self._batches:
+                continue
+            entries = [entry for entry in self.queue.entries(name) if entry.key[0] in sweeps]
+            self._batches[name] = [entry.key for entry in entries]
+            for entry in entries:
+                if entry.key not in self.known and not os.path.isdir(self.queue.run_folder(entry.key).path):
+                    yield self._report(entry.key, entry.job, judge(Evidence(attempt=False)))
+                    self.known[entry.key] = Known(0, False)
+
+    def _report(self, key: Key, spec: Optional[Dict[str, Any]], verdict: Verdict) -> Dict[str, Any]:
+        return {
+            "host": host.name(),
+            "sweep": key[0],
+            "job": key[1],
+            "attempt": key[2],
+            "spec": spec,
+            "verdict": verdict.to_json(),
+            "exit": None,
+            "result": None,
+            "cases": None,
+            "events": [],
+            "offset": 0,
+        }
+
+
+def _ending(folder: RunFolder, verdict: Dict[str, Any]) -> Dict[str, Any]:
+    """Exit record, result and scores of an attempt that has ended; warns when they were edited since."""
+    from .attempt import handed_in  # hashing only at the end of an attempt
+
+    record = read_exit(folder)
+    result = read_result(folder)[1]
+    cases = (read_json(folder.cases) or {}).get("cases") if result else None
+    if record and "files" in record and record["files"] != handed_in(folder):
+        verdict["warning"] = "edited by hand after its end: {}".format(_differing(record["files"], handed_in(folder)))
+    return {"exit": record, "result": result, "cases": cases}
+
+
+def _differing(before: Dict[str, str], now: Dict[str, str]) -> str:
+    return ", ".join(sorted(name for name in {*before, *now} if before.get(name) != now.get(name)))

@@ -1,0 +1,54 @@
+"""The orch home's identity: made once, whoever comes first."""
+
+from __future__ import annotations
+
+import os
+from typing import Any, Dict
+
+from . import CONTRACT
+from .atomic import read_json, write_bytes
+from .errors import ContractError, NotFound, disk_error
+from .folder import Home
+
+
+def open_home(path: str, create: bool = True) -> "tuple[Home, Dict[str, Any]]":
+    """Return the home and its identity `{"contract", "id", "secret"}`; make both when missing.
+
+    Raises
+    ------
+    NotFound
+        There is none and `create` is false.
+    ContractError
+        A newer orch wrote it.
+    DiskError
+        It cannot be written.
+    """
+    home = Home(os.path.abspath(os.path.expanduser(path)))
+    identity = read_json(home.identity)
+    if identity is None:
+        if not create:
+            raise NotFound("no orch home at {}".format(home.path), "orch init, or name another: --home FOLDER")
+        identity = _make(home)
+    if identity.get("contract", 0) > CONTRACT:
+        text = "{} was written by a newer orch (contract {})".format(home.path, identity["contract"])
+        raise ContractError(text, "pip install --upgrade orch-lab")
+    return home, identity
+
+
+def _make(home: Home) -> Dict[str, Any]:
+    identity = {"contract": CONTRACT, "id": os.urandom(8).hex(), "secret": os.urandom(32).hex()}
+    temporary = "{}.{}".format(home.identity, identity["id"])
+    import json
+
+    try:
+        os.makedirs(home.path, 0o700, exist_ok=True)
+        write_bytes(temporary, json.dumps(identity).encode())
+        os.chmod(temporary, 0o600)
+        try:
+            os.link(temporary, home.identity)  # fails when somebody was faster: theirs counts
+        except FileExistsError:
+            pass
+        os.unlink(temporary)
+    except OSError as error:
+        raise disk_error(error, home.path) from error
+    return dict(read_json(home.identity) or identity)

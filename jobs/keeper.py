@@ -1,0 +1,233 @@
+"""The keeper: one small transient process for each host, user and orch home, that drains the host's queue.
+
+It leases slots, forks a watcher for each attempt and leaves when the queue is empty. Enqueueing and leaving hold one
+lock, so that no job is left behind between the two. It may be killed at any time: the watchers rouse another one.
+"""
+
+from __future__ import annotations
+
+import collections
+import errno
+import os
+import select
+import socket
+import sys
+import time
+import traceback
+from typing import Deque, Dict, NamedTuple, Optional
+
+from . import host, watcher
+from .folder import Home, HostFolder
+from .lease import holding, is_held, take
+from .queue import Entry, Queue
+from .slots import Slots
+
+FOREIGN_WAIT = 1.0  # seconds between looks when the slots are held by jobs of another keeper
+DISK_WAIT = 5.0  # seconds between tries when the disk refuses a run folder
+READY_WAIT = 10.0  # seconds that a new keeper may take to come up
+LOG_LIMIT = 1 << 20  # bytes of keeper.log after which it begins anew
+
+
+class Ward(NamedTuple):
+    """A watcher that the keeper has forked, and the entry it serves."""
+
+    entry: Entry
+    talk: socket.socket
+
+
+class Keeper:
+    """Drain one queue. Runs in a process of its own: see `rouse`."""
+
+    def __init__(self, home: Home, local: HostFolder) -> None:
+        self.home, self.local = home, local
+        self.queue = Queue(home, host.name())
+        self.slots = Slots(local)
+        self.due: Deque[Entry] = collections.deque()
+        self.open: Dict[str, int] = {}  # batch -> entries not served yet
+        self.wards: Dict[int, Ward] = {}
+        self.refused_until = 0.0
+        self.wake = os.open(local.wake, os.O_RDWR | os.O_NONBLOCK)
+
+    def run(self, lock: int) -> None:
+        """Work until the queue is empty, then leave."""
+        while True:
+            self._read_batches()
+            blocked = self._fill()
+            if not self.open and self._leave(lock):
+                return
+            self._listen(blocked)
+
+    def _read_batches(self) -> None:
+        for batch in self.queue.batches():
+            if batch not in self.open:
+                entries = self.queue.due(batch)
+                self.open[batch] = len(entries)
+                self.due.extend(entries)
+                self._close_if_served(batch)
+
+    def _close_if_served(self, batch: str) -> None:
+        if self.open[batch] == 0:
+            self.queue.delete(batch)
+            del self.open[batch]
+
+    def _fill(self) -> Optional[float]:
+        """Start what fits, in order; return after how many seconds to look again, None when somebody will say."""
+        now = time.monotonic()
+        if now < self.refused_until:
+            return self.refused_until - now
+        while self.due:
+            job = self.due[0].job
+            lease = self.slots.lease(job["resources"])
+            if lease is None:
+                return FOREIGN_WAIT
+            entry = self.due.popleft()
+            talk = watcher.fork(job, self.queue.run_folder(entry.key), self.local, lease, self._orphaned)
+            self.wards[talk.fileno()] = Ward(entry, talk)
+        return None
+
+    def _orphaned(self) -> None:
+        rouse(self.home, self.local)
+
+    def _listen(self, timeout: Optional[float]) -> None:
+        ready, _, _ = select.select([self.wake, *self.wards], [], [], timeout)
+        for descriptor in ready:
+            if descriptor == self.wake:
+                _drain(self.wake)
+                self.slots.refresh()
+            else:
+                self._hear(self.wards[descriptor])
+        self._reap()
+
+    def _hear(self, ward: Ward) -> None:
+        words = ward.talk.recv(4096)
+        for word in (words[i : i + 1] for i in range(len(words))):
+            if word in (watcher.STARTED, watcher.TAKEN):
+                self.open[ward.entry.batch] -= 1
+                self._close_if_served(ward.entry.batch)
+            elif word == watcher.REFUSED:
+                self._refused(ward, words[1:].decode("utf-8", "replace"))
+                return
+            if word in (watcher.TAKEN, watcher.DONE):
+                self._fill()  # before the answer: as long as a watcher waits for it, the queue cannot be forgotten
+                self._dismiss(ward)
+        if not words:
+            self._dismiss(ward)
+
+    def _refused(self, ward: Ward, reason: str) -> None:
+        log("held for {:.0f} s: {}".format(DISK_WAIT, reason))
+        self.refused_until = time.monotonic() + DISK_WAIT
+        self.due.appendleft(ward.entry)
+        self._dismiss(ward)
+
+    def _dismiss(self, ward: Ward) -> None:
+        self.wards.pop(ward.talk.fileno(), None)
+        try:
+            ward.talk.send(b"a")
+        except OSError:
+            pass  # it was killed; its slots are free when its job is gone
+        ward.talk.close()
+
+    def _reap(self) -> None:
+        try:
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                pass
+        except ChildProcessError:
+            pass
+
+    def _leave(self, lock: int) -> bool:
+        with holding(self.local.queue_lock):
+            if self.queue.batches():
+                return False
+            os.close(lock)
+            return True
+
+
+def rouse(home: Home, local: HostFolder) -> bool:
+    """See to it that a keeper works when the queue is not empty; True when one does.
+
+    Raises
+    ------
+    DiskError
+        The host-local folder cannot be written.
+    """
+    with holding(local.queue_lock):
+        if not Queue(home, host.name()).batches():
+            return False
+        if is_held(local.keeper_lock) and _ring(local.wake):
+            return True
+        return _start(home, local)
+
+
+def _start(home: Home, local: HostFolder) -> bool:
+    if not os.path.exists(local.wake):
+        os.mkfifo(local.wake, 0o600)
+    ready, tell = os.pipe()
+    child = os.fork()
+    if child == 0:
+        if os.fork() == 0:
+            _live(home, local, tell)
+        os._exit(0)
+    os.close(tell)
+    os.waitpid(child, 0)
+    came = select.select([ready], [], [], READY_WAIT)[0] and os.read(ready, 1) == b"r"
+    os.close(ready)
+    return bool(came)
+
+
+def _live(home: Home, local: HostFolder, tell: int) -> None:
+    try:
+        os.setsid()
+        watcher.close_all_but({tell})
+        _open_standard_files(local.keeper_log)
+        os.umask(0o077)
+        os.chdir("/")
+        lock = take(local.keeper_lock)
+        if lock is not None:
+            watcher.preload()
+            keeper = Keeper(home, local)
+            os.write(tell, b"r")
+            os.close(tell)
+            keeper.run(lock)
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        os._exit(0)
+
+
+def _open_standard_files(path: str) -> None:
+    os.open(os.devnull, os.O_RDONLY)  # the lowest free descriptor: 0
+    begin_anew = os.path.exists(path) and os.path.getsize(path) > LOG_LIMIT
+    os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | (os.O_TRUNC if begin_anew else 0), 0o600)
+    os.dup2(1, 2)
+    sys.stderr = open(2, "w", buffering=1, closefd=False)  # noqa: SIM115  (for the life of the process)
+
+
+def log(text: str) -> None:
+    """Add a line to the keeper's log."""
+    stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    sys.stderr.write("{} {}\n".format(stamp, text))
+
+
+def _ring(path: str) -> bool:
+    """Write a byte into the wake-up pipe; False when nobody reads it."""
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_NONBLOCK)
+    except OSError as error:
+        if error.errno in (errno.ENXIO, errno.ENOENT):
+            return False
+        raise
+    try:
+        os.write(descriptor, b"w")
+    except BlockingIOError:
+        pass  # full: it will wake anyway
+    finally:
+        os.close(descriptor)
+    return True
+
+
+def _drain(descriptor: int) -> None:
+    try:
+        while os.read(descriptor, 4096):
+            pass
+    except BlockingIOError:
+        pass

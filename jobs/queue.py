@@ -1,0 +1,113 @@
+"""The queue of one host: a folder of batch files, one for each submit, drained in order.
+
+A batch is a header line and one line for each job (the words of its `job.json`, with the attempt's number). It is
+written once, synced: from then on nothing due is forgotten. An entry has been served when its attempt folder exists;
+a batch whose entries have all been served is deleted.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from typing import Any, Dict, Iterable, Iterator, List, NamedTuple, Tuple
+
+from . import CONTRACT, host
+from .atomic import write_bytes
+from .folder import Home, RunFolder
+
+Key = Tuple[str, str, int]  # sweep, job id, attempt
+
+
+class Entry(NamedTuple):
+    """One job due: its batch, its key and the JSON line with the whole specification."""
+
+    batch: str
+    key: Key
+    line: bytes
+
+    @property
+    def job(self) -> Dict[str, Any]:
+        """The specification."""
+        return dict(json.loads(self.line))
+
+
+class Queue:
+    """Batches of one host in one orch home."""
+
+    def __init__(self, home: Home, host_name: str) -> None:
+        self.home = home
+        self.folder = home.queue(host_name)
+
+    def add(self, jobs: Iterable[Dict[str, Any]]) -> str:
+        """Write one batch (jobs with their `attempt`), synced; return its name.
+
+        Raises
+        ------
+        OSError
+            The disk is full or not writable; nothing was added.
+        """
+        os.makedirs(self.folder, exist_ok=True)
+        name = "{:020d}-{}.jsonl".format(time.time_ns(), os.urandom(4).hex())
+        self._write(name, [json.dumps(job, ensure_ascii=False).encode() for job in jobs])
+        return name
+
+    def _write(self, name: str, lines: List[bytes]) -> None:
+        header = json.dumps({"contract": CONTRACT, "boot_id": host.boot_id(), "jobs": len(lines)}).encode()
+        write_bytes(os.path.join(self.folder, name), b"\n".join([header, *lines, b""]))
+
+    def batches(self) -> List[str]:
+        """Names of all batches, oldest first."""
+        try:
+            return sorted(name for name in os.listdir(self.folder) if name.endswith(".jsonl"))
+        except FileNotFoundError:
+            return []
+
+    def entries(self, batch: str) -> List[Entry]:
+        """Read one batch; none when it has been served and deleted meanwhile."""
+        return self._read(batch)[1]
+
+    def _read(self, batch: str) -> Tuple[Dict[str, Any], List[Entry]]:
+        try:
+            with open(os.path.join(self.folder, batch), "rb") as handle:
+                header, *lines = handle.read().splitlines()
+        except FileNotFoundError:
+            return {}, []
+        return json.loads(header), [Entry(batch, _key(line), line) for line in lines]
+
+    def due(self, batch: str) -> List[Entry]:
+        """Return the entries of a batch that have no attempt folder yet.
+
+        After a reboot an entry without a folder may have begun and been lost with the disk's last seconds. So that no
+        attempt number can begin twice, such entries take the next number first.
+        """
+        header, entries = self._read(batch)
+        waiting = [entry for entry in entries if not os.path.isdir(self.run_folder(entry.key).path)]
+        if not waiting or header.get("boot_id") == host.boot_id():
+            return waiting
+        lines = [json.dumps({**entry.job, "attempt": entry.key[2] + 1}).encode() for entry in waiting]
+        self._write(batch, lines)
+        return [Entry(batch, _key(line), line) for line in lines]
+
+    def waiting(self) -> Iterator[Entry]:
+        """All entries that wait, in order."""
+        for batch in self.batches():
+            for entry in self.entries(batch):
+                if not os.path.isdir(self.run_folder(entry.key).path):
+                    yield entry
+
+    def run_folder(self, key: Key) -> RunFolder:
+        """The run folder that an entry will have."""
+        return self.home.attempt(*key)
+
+    def delete(self, batch: str) -> None:
+        """Delete a batch all of whose entries have been served."""
+        try:
+            os.unlink(os.path.join(self.folder, batch))
+        except FileNotFoundError:
+            pass
+
+
+def _key(line: bytes) -> Key:
+    job = json.loads(line)
+    return job["sweep"], job["id"], job["attempt"]

@@ -1,0 +1,200 @@
+"""The wire: one connection, one helper on the host, framed JSON both ways.
+
+Nothing is installed on the host. A length-prefixed loader goes first, then the sources of `jobs`, which are imported
+from memory; then requests and answers, each `<bytes>\\n<JSON>`. The agent's first word is a random marker, so that
+whatever a start-up file prints before is skipped. A reader thread takes in answers all the time: a client that writes
+and reads in turn can deadlock on two full pipes.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import threading
+from types import TracebackType
+from typing import Any, BinaryIO, Dict, Generator, List, Optional, Type
+
+from .errors import Unreachable, WireError, from_json
+from .pipe import Pipe
+
+# Read by whatever Python the host has, so in the syntax of 3.6; old ones get a clear word.
+LOADER = """
+import importlib.abc, importlib.util, json, sys
+source, sink = sys.stdin.buffer, sys.stdout.buffer
+package = json.loads(source.read(int(source.readline())).decode())
+if sys.version_info < (3, 9):
+    sink.write(("%s\\n!Python %s at %s is too old; orch needs 3.9 or newer on the host\\n"
+                % (package["marker"], sys.version.split()[0], sys.executable)).encode())
+    sink.flush()
+    sys.exit(0)
+class Memory(importlib.abc.MetaPathFinder, importlib.abc.InspectLoader):
+    def find_spec(self, name, path=None, target=None):
+        if name in package["modules"]:
+            return importlib.util.spec_from_loader(name, self, is_package=name == "jobs")
+    def get_source(self, name):
+        return package["modules"][name]
+    def get_code(self, name):
+        return compile(self.get_source(name), "<orch>/%s.py" % name.replace(".", "/"), "exec", dont_inherit=True)
+    def is_package(self, name):
+        return name == "jobs"
+sys.meta_path.insert(0, Memory())
+from jobs.agent import serve
+serve(source, sink, package["marker"])
+"""
+
+# All that stands on the host's command line: it reads the loader's length and the loader.
+BOOT = "import sys;i=sys.stdin.buffer;n=int(i.readline());exec(i.read(n))"
+
+NOISE_LIMIT = 1 << 20  # bytes that start-up files may print before the marker
+
+
+class Wire:
+    """A conversation with the agent on one host.
+
+    Parameters
+    ----------
+    pipe:
+        The bytes' way; closed with the wire.
+    timeout:
+        Seconds without any answer after which the host counts as unreachable.
+
+    Raises
+    ------
+    Unreachable
+        The host does not answer.
+    WireError
+        Something else answers, or a Python that is too old.
+    """
+
+    def __init__(self, pipe: Pipe, timeout: float = 60.0) -> None:
+        self._pipe, self._timeout, self._number = pipe, timeout, 0
+        self._frames: "queue.Queue[Optional[Dict[str, Any]]]" = queue.Queue()
+        marker = os.urandom(16).hex()
+        self._hello = threading.Event()
+        self._refusal = ""
+        self._reader = threading.Thread(target=self._read, args=(pipe.output, marker), daemon=True)
+        self._reader.start()
+        self._send(_package(marker))
+        if not self._hello.wait(timeout) or self._refusal:
+            self._pipe.close()
+            raise self._silence()
+
+    def call(self, verb: str, **arguments: Any) -> Dict[str, Any]:
+        """Ask and wait for the answer; chunks of a verb that streams are thrown away.
+
+        Raises
+        ------
+        OrchError
+            Whatever the agent says went wrong.
+        Unreachable
+            The connection broke: nothing is known about what the agent did.
+        """
+        stream = self.stream(verb, **arguments)
+        while True:
+            try:
+                next(stream)
+            except StopIteration as stop:
+                return dict(stop.value)
+
+    def stream(self, verb: str, **arguments: Any) -> Generator[Any, None, Dict[str, Any]]:
+        """Ask and yield the chunks as they come; the generator's return value is the final answer."""
+        self._number += 1
+        data = json.dumps({"id": self._number, "verb": verb, "args": arguments}, ensure_ascii=False).encode()
+        self._send(b"%d\n" % len(data) + data)
+        while True:
+            frame = self._next_frame()
+            if frame["id"] != self._number:
+                continue  # left over from a stream that was not read to its end
+            if "chunk" in frame:
+                yield frame["chunk"]
+            elif "error" in frame:
+                raise from_json(frame["error"])
+            else:
+                return dict(frame["ok"])
+
+    def close(self) -> None:
+        """Close the connection; the agent leaves, keepers and watchers stay."""
+        self._pipe.close()
+        self._reader.join(timeout=5)
+
+    def __enter__(self) -> "Wire":
+        return self
+
+    def __exit__(
+        self,
+        kind: Optional[Type[BaseException]],
+        error: Optional[BaseException],
+        trace: Optional[TracebackType],
+    ) -> None:
+        self.close()
+
+    def _send(self, data: bytes) -> None:
+        try:
+            self._pipe.input.write(data)
+            self._pipe.input.flush()
+        except (OSError, ValueError) as error:
+            raise self._silence() from error
+
+    def _next_frame(self) -> Dict[str, Any]:
+        try:
+            frame = self._frames.get(timeout=self._timeout)
+        except queue.Empty:
+            frame = None
+        if frame is None:
+            raise self._silence()
+        return frame
+
+    def _silence(self) -> "Unreachable | WireError":
+        if self._refusal:
+            return WireError("{}: {}".format(self._pipe.name, self._refusal), "install a newer Python on the host")
+        said = self._pipe.complaints().strip().splitlines()
+        why = said[-1] if said else "no answer within {:.0f} s".format(self._timeout)
+        return Unreachable(
+            "{} does not answer: {}".format(self._pipe.name, why), "orch status says what was last known"
+        )
+
+    def _read(self, source: BinaryIO, marker: str) -> None:
+        """In the reader thread: skip noise up to the marker, then queue frames; None at the end."""
+        try:
+            if self._skip_noise(source, marker.encode() + b"\n"):
+                self._hello.set()
+                for head in iter(source.readline, b""):
+                    if head.startswith(b"!"):
+                        self._refusal = head[1:].decode("utf-8", "replace").strip()
+                        break
+                    self._frames.put(json.loads(source.read(int(head))))
+        except (OSError, ValueError):
+            pass  # the connection broke in the middle of a frame
+        self._frames.put(None)
+        self._hello.set()
+
+    def _skip_noise(self, source: BinaryIO, marker: bytes) -> bool:
+        seen = 0
+        while seen < NOISE_LIMIT:
+            line = source.readline(65536)
+            if line.endswith(marker):
+                return True
+            if not line:
+                break
+            seen += len(line)
+        self._refusal = "" if seen == 0 else "it did not start our agent"
+        return False
+
+
+def _package(marker: str) -> bytes:
+    """Loader and sources, each with its length."""
+    folder = os.path.dirname(os.path.abspath(__file__))
+    modules = {}
+    for name in sorted(os.listdir(folder)):
+        if name.endswith(".py"):
+            with open(os.path.join(folder, name), encoding="utf-8") as handle:
+                modules["jobs" if name == "__init__.py" else "jobs." + name[:-3]] = handle.read()
+    loader = LOADER.encode()
+    package = json.dumps({"marker": marker, "modules": modules}).encode()
+    return b"%d\n" % len(loader) + loader + b"%d\n" % len(package) + package
+
+
+def boot_arguments(python: str) -> List[str]:
+    """Return the command that turns a Python on a host into our agent: isolated, nothing read, nothing written."""
+    return [python, "-I", "-B", "-c", BOOT]
