@@ -1,0 +1,72 @@
+"""The inventory, read from real YAML files with the one loader that all files of ours go through."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from jobs.errors import NotFound, SpecError
+from orchestrator.yamlfile import parse
+from setup.site import LOCAL, Host, Site
+
+
+def site(text: str) -> Site:
+    return Site.of(parse(text, "site.yaml"))
+
+
+def test_local_is_always_there() -> None:
+    assert Site().host(LOCAL) == Host(LOCAL)
+    assert site("").host(LOCAL).is_local
+    assert list(site("hosts: {nodal: {ssh: nodal}}").hosts) == [LOCAL, "nodal"]
+
+
+def test_a_host_says_how_it_is_reached_and_what_it_has() -> None:
+    found = site("site: lab\nhosts:\n  nodal: {ssh: gpu1, home: /data/orch, python: /opt/py/bin/python}\n")
+    assert found.name == "lab"
+    assert found.host("nodal") == Host("nodal", "gpu1", "/data/orch", "/opt/py/bin/python")
+    assert not found.host("nodal").is_local
+
+
+def test_local_can_be_told_its_python() -> None:
+    assert site("hosts: {local: {python: /opt/py}}").host(LOCAL) == Host(LOCAL, python="/opt/py")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("hots: {}", "site.yaml:1  hots: unknown key. Did you mean 'hosts'?"),
+        ("hosts:\n  a:\n    shs: x", "site.yaml:3  hosts.a.shs: unknown key. Did you mean 'ssh'?"),
+        ("hosts: [a]", "site.yaml:1  hosts: must be a mapping"),
+        ("- a", "site.yaml:1  a site file names its hosts"),
+        ("hosts:\n  a: b", "site.yaml:2  hosts.a: must be a mapping"),
+        ("hosts:\n  a: {ssh: 3}", "site.yaml:2  hosts.a.ssh: must be a text, not 3"),
+        ("hosts:\n  a/b: {ssh: x}", "site.yaml:2  hosts.a/b: cannot be a host's name"),
+        ("hosts:\n  a: {home: /x}", "site.yaml:2  hosts.a: does not say how it is reached"),
+        ("hosts:\n  local: {ssh: x}", "site.yaml:2  hosts.local.ssh: `local` is this machine and needs no ssh"),
+    ],
+)
+def test_what_cannot_be_understood_is_named_with_its_line(text: str, message: str) -> None:
+    with pytest.raises(SpecError) as caught:
+        site(text)
+    assert caught.value.message == message
+    assert caught.value.hint
+
+
+def test_an_unknown_host_names_the_nearest_and_all() -> None:
+    with pytest.raises(NotFound, match=r"no host 'noadl'\. Did you mean 'nodal'") as caught:
+        site("hosts: {nodal: {ssh: nodal}}").host("noadl")
+    assert caught.value.hint == "hosts are: local, nodal"
+
+
+def test_an_inventory_cannot_be_changed_by_its_readers() -> None:
+    with pytest.raises(TypeError):
+        Site().hosts["x"] = Host("x")  # type: ignore[index]
+
+
+def test_a_file_is_read_like_any_other_of_ours(tmp_path: Path) -> None:
+    from orchestrator.yamlfile import load
+
+    path = tmp_path / "site.yaml"
+    path.write_text("hosts: {ada: {ssh: ada}}\n", encoding="utf-8")
+    assert Site.of(load(path)).host("ada").ssh == "ada"
