@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import platform
 from typing import Dict, List, Optional
 
 
+@functools.lru_cache(maxsize=None)
 def name() -> str:
     """Return the host's own name: run folders remember it, and only that host can tell whether a lock is free."""
     return platform.node() or "localhost"
 
 
+@functools.lru_cache(maxsize=None)
 def boot_id() -> str:
     """Return the kernel's identity of this boot, or an empty text where the kernel gives none."""
     return _first_line("/proc/sys/kernel/random/boot_id") or ""

@@ -14,7 +14,7 @@ import socket
 import sys
 import time
 import traceback
-from typing import Deque, Dict, NamedTuple, Optional
+from typing import Any, Deque, Dict, Optional
 
 from . import host, watcher
 from .folder import Home, HostFolder
@@ -28,11 +28,12 @@ READY_WAIT = 10.0  # seconds that a new keeper may take to come up
 LOG_LIMIT = 1 << 20  # bytes of keeper.log after which it begins anew
 
 
-class Ward(NamedTuple):
-    """A watcher that the keeper has forked, and the entry it serves."""
+class Ward:
+    """A watcher that the keeper has forked, the lease it holds and the entry it serves (None: it is leaving)."""
 
-    entry: Entry
-    talk: socket.socket
+    def __init__(self, talk: socket.socket, resources: Dict[str, Any], slot: int) -> None:
+        self.talk, self.resources, self.slot = talk, resources, slot
+        self.entry: Optional[Entry] = None
 
 
 class Keeper:
@@ -50,12 +51,12 @@ class Keeper:
 
     def run(self, lock: int) -> None:
         """Work until the queue is empty, then leave."""
+        self._read_batches()
         while True:
-            self._read_batches()
-            blocked = self._fill()
+            wait = self._fill()
             if not self.open and self._leave(lock):
                 return
-            self._listen(blocked)
+            self._listen(wait)
 
     def _read_batches(self) -> None:
         for batch in self.queue.batches():
@@ -66,27 +67,39 @@ class Keeper:
                 self._close_if_served(batch)
 
     def _close_if_served(self, batch: str) -> None:
-        if self.open[batch] == 0:
+        if self.open[batch] > 0:
+            return
+        left = self.queue.due(batch)  # the folders decide, not our count: a killed watcher may have confused it
+        if left:
+            self.open[batch] = len(left)
+            self.due.extend(left)
+        else:
             self.queue.delete(batch)
             del self.open[batch]
 
     def _fill(self) -> Optional[float]:
         """Start what fits, in order; return after how many seconds to look again, None when somebody will say."""
-        now = time.monotonic()
-        if now < self.refused_until:
-            return self.refused_until - now
+        if self.refused_until > time.monotonic():
+            return self.refused_until - time.monotonic()
         while self.due:
             job = self.due[0].job
             lease = self.slots.lease(job["resources"])
             if lease is None:
                 return FOREIGN_WAIT
-            entry = self.due.popleft()
-            talk = watcher.fork(job, self.queue.run_folder(entry.key), self.local, lease, self._orphaned)
-            self.wards[talk.fileno()] = Ward(entry, talk)
+            talk = watcher.fork(self.home, self.local, lease, self._orphaned)
+            ward = self.wards[talk.fileno()] = Ward(talk, job["resources"], lease.device["slot"])
+            self._give(ward)
         return None
 
     def _orphaned(self) -> None:
         rouse(self.home, self.local)
+
+    def _give(self, ward: Ward) -> None:
+        """Give a watcher the next entry, or dismiss it when there is none that its lease fits."""
+        fits = self.due and ward.slot < self.slots.jobs and self.refused_until <= time.monotonic()
+        fits = fits and self.due[0].job["resources"] == ward.resources
+        ward.entry = self.due.popleft() if fits else None
+        watcher.send_job(ward.talk, ward.entry.line if ward.entry else b"")
 
     def _listen(self, timeout: Optional[float]) -> None:
         ready, _, _ = select.select([self.wake, *self.wards], [], [], timeout)
@@ -94,38 +107,44 @@ class Keeper:
             if descriptor == self.wake:
                 _drain(self.wake)
                 self.slots.refresh()
+                self._read_batches()
             else:
                 self._hear(self.wards[descriptor])
         self._reap()
 
     def _hear(self, ward: Ward) -> None:
         words = ward.talk.recv(4096)
-        for word in (words[i : i + 1] for i in range(len(words))):
-            if word in (watcher.STARTED, watcher.TAKEN):
-                self.open[ward.entry.batch] -= 1
-                self._close_if_served(ward.entry.batch)
-            elif word == watcher.REFUSED:
-                self._refused(ward, words[1:].decode("utf-8", "replace"))
-                return
-            if word in (watcher.TAKEN, watcher.DONE):
-                self._fill()  # before the answer: as long as a watcher waits for it, the queue cannot be forgotten
-                self._dismiss(ward)
-        if not words:
-            self._dismiss(ward)
+        if not words or words == watcher.FREE:  # it has left, or it was killed
+            self._lost(ward)
+        elif words[:1] == watcher.REFUSED:
+            self._refused(ward, words[1:].decode("utf-8", "replace"))
+            self._give(ward)
+        else:
+            self._served(ward, words)
+
+    def _served(self, ward: Ward, words: bytes) -> None:
+        """Count the entry as served with STARTED or TAKEN; at its end the watcher is ready for another."""
+        if ward.entry and words[:1] in (watcher.STARTED, watcher.TAKEN):
+            self.open[ward.entry.batch] -= 1
+            self._close_if_served(ward.entry.batch)
+        if words[-1:] in (watcher.TAKEN, watcher.DONE):
+            self._give(ward)
+
+    def _lost(self, ward: Ward) -> None:
+        """Forget a watcher; an entry of which it said nothing waits again (its folder tells whether it began)."""
+        del self.wards[ward.talk.fileno()]
+        ward.talk.close()
+        if ward.entry and ward.entry.batch in self.open:
+            batch = ward.entry.batch
+            del self.open[batch]
+            self.due = collections.deque(entry for entry in self.due if entry.batch != batch)
+            self._read_batches()
 
     def _refused(self, ward: Ward, reason: str) -> None:
         log("held for {:.0f} s: {}".format(DISK_WAIT, reason))
         self.refused_until = time.monotonic() + DISK_WAIT
-        self.due.appendleft(ward.entry)
-        self._dismiss(ward)
-
-    def _dismiss(self, ward: Ward) -> None:
-        self.wards.pop(ward.talk.fileno(), None)
-        try:
-            ward.talk.send(b"a")
-        except OSError:
-            pass  # it was killed; its slots are free when its job is gone
-        ward.talk.close()
+        if ward.entry:
+            self.due.appendleft(ward.entry)
 
     def _reap(self) -> None:
         try:

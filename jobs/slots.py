@@ -60,7 +60,7 @@ class Slots:
                 return None
         gpus = taken.get("gpu", [])
         why = "no other job of orch holds it" if gpus else "no GPU asked for"
-        return Lease(descriptors, {"cpus": cpus, "gpus": gpus, "why": why})
+        return Lease(descriptors, {"slot": int(taken["job"][0]), "cpus": cpus, "gpus": gpus, "why": why})
 
     def gpus(self) -> List[str]:
         """UUIDs of the cards that nvidia-smi names, asked once until `refresh`."""

@@ -1,16 +1,19 @@
-"""The watcher: parent of one attempt. It knows the true exit status, does the killing and writes the exit record.
+"""The watcher: parent of attempts. It knows the true exit status, does the killing and writes the exit record.
 
-It lives in its own session, holds the attempt's lock and slots (its job inherits both on purpose), adopts whatever the
-job leaves behind, and does not go before somebody has taken care of the queue: the keeper answers its last word, or the
-watcher itself rouses a new keeper. So a killed keeper neither loses an exit status nor stops the queue.
+It lives in its own session, holds its slots and the attempt's lock (its job inherits both on purpose), adopts whatever
+the job leaves behind, and takes one attempt after another from its keeper. When the keeper is gone it goes on with its
+attempt, then rouses a new keeper: so a killed keeper neither loses an exit status nor stops the queue.
 """
 
 from __future__ import annotations
 
+import errno
+import gc
 import json
 import os
 import signal
 import socket
+import struct
 import sys
 import time
 import traceback
@@ -21,17 +24,17 @@ from .atomic import read_json
 from .attempt import handed_in, publish, record_exit
 from .errors import OrchError
 from .failure import diagnose
-from .folder import HostFolder, RunFolder
+from .folder import Home, HostFolder, RunFolder
 from .lease import take
 from .slots import Lease
 
 GRACE = 30.0  # seconds between SIGTERM and SIGKILL when the stop request names none
 LEFTOVER_GRACE = 2.0  # seconds that processes left behind by a job have after SIGTERM
 
-# One byte each from watcher to keeper; the keeper answers DONE with any byte.
-STARTED, TAKEN, REFUSED, FREE, DONE = b"p", b"x", b"f", b"s", b"d"
+# One byte each from watcher to keeper; the keeper answers TAKEN, REFUSED and DONE with the next job or a dismissal.
+STARTED, TAKEN, REFUSED, DONE, FREE = b"p", b"x", b"f", b"d", b"s"
 
-_WATCHED = {signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
+_WATCHED = {signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP} if os.name == "posix" else set()
 
 
 class Ended(NamedTuple):
@@ -39,57 +42,75 @@ class Ended(NamedTuple):
 
     status: int  # 128 + n for signal n
     signal: Optional[int]
-    stopped: bool  # on request
     cpu_seconds: float
     max_rss_mb: float
 
 
-class Watcher:
-    """One attempt from publication to exit record. Lives in a process of its own: see `fork`."""
+class Watch:
+    """One attempt, from publication to exit record.
 
-    def __init__(self, job: Dict[str, Any], folder: RunFolder, local: HostFolder, lease: Lease, talk: socket.socket):
-        self.job, self.folder, self.local, self.lease, self.talk = job, folder, local, lease, talk
-        self.stopping: Optional[float] = None  # monotonic time of the SIGKILL to come
-        self.child, self.child_start, self.began = 0, None, time.time()  # type: int, Optional[int], float
+    Parameters
+    ----------
+    say:
+        Tells the keeper (STARTED, or TAKEN when somebody else has begun this attempt).
+    """
 
-    def run(self) -> None:
-        """Do everything; returns when the keeper need not know more."""
-        _become_subreaper()
-        signal.pthread_sigmask(signal.SIG_BLOCK, _WATCHED)
-        lock = take(self.local.attempt_lock(self.folder.job_id, self.folder.attempt), wait=True)
-        self._write_identity(lock)
-        if not publish(self.folder, self.job, self.lease.device):
-            self.talk.send(TAKEN)
-            return
-        self._spawn(lock)
-        self.talk.send(STARTED)
-        ended = self._wait()
-        self.lease.close()
-        self._say(FREE)
-        self._record(ended)
-        os.unlink(self.local.attempt_lock(self.folder.job_id, self.folder.attempt))
-        self._say(DONE)
+    def __init__(
+        self, job: Dict[str, Any], folder: RunFolder, local: HostFolder, lease: Lease, say: Callable[[bytes], None]
+    ) -> None:
+        self.job, self.folder, self.local, self.lease, self.say = job, folder, local, lease, say
+        self.kill_at: Optional[float] = None  # monotonic time of the SIGKILL to come, once a stop was asked for
+        self.child = 0
+        self.child_start: Optional[int] = None
+        self.began = time.time()
 
-    def _write_identity(self, lock: Optional[int]) -> None:
+    def run(self) -> bool:
+        """Do everything; False when this attempt is somebody else's.
+
+        Raises
+        ------
+        DiskError
+            The run folder cannot be made: nothing has begun.
+        """
+        path = self.local.attempt_lock(self.folder.job_id, self.folder.attempt)
+        lock = take(path, wait=True)
+        assert lock is not None  # waiting never returns None
+        try:
+            self._write_identity(lock)
+            if not publish(self.folder, self.job, self.lease.device):
+                return False
+            self._record(self._wait() if self._spawn(lock) else Ended(127, None, 0.0, 0.0))
+        finally:
+            os.unlink(path)
+            os.close(lock)
+        return True
+
+    def _write_identity(self, lock: int) -> None:
         """Say in the lock file who to signal (`stop_attempt`); start times tell a used-again process id apart."""
         me = os.getpid()
-        identity = {
-            "watcher": [me, host.start_time(me)],
-            "job": [self.child, self.child_start],
-        }
-        os.pwrite(lock or 0, (json.dumps(identity).ljust(127) + "\n").encode(), 0)
+        identity = {"watcher": [me, host.start_time(me)], "job": [self.child, self.child_start]}
+        os.pwrite(lock, (json.dumps(identity).ljust(127) + "\n").encode(), 0)
 
-    def _spawn(self, lock: Optional[int]) -> None:
+    def _spawn(self, lock: int) -> bool:
+        """Start the program; what goes wrong is said in the job's own log."""
         argv = [word.replace("{run}", self.folder.path) for word in self.job["argv"]]
         environment = {**os.environ, **self._environment()}
-        for descriptor in [*self.lease.descriptors, lock or 0]:
+        for descriptor in [*self.lease.descriptors, lock]:
             os.set_inheritable(descriptor, True)
         self.began = time.time()
-        self.child = os.fork()
-        if self.child == 0:
-            _become(argv, self.job["cwd"], environment, self.folder.log)
-        self.child_start = host.start_time(self.child)
+        try:
+            os.chdir(self.job["cwd"])  # ours too: nobody else lives in this process
+            self.child = _spawn(argv, environment, self.folder.log)
+        except OSError as error:
+            what = "folder {}".format(self.job["cwd"]) if error.filename == self.job["cwd"] else argv[0]
+            with open(self.folder.log, "a", encoding="utf-8") as log:
+                log.write("orch: cannot start {}: {}\n".format(what, os.strerror(error.errno or 0)))
+        finally:
+            os.set_inheritable(lock, False)
+        self.child_start = host.start_time(self.child) if self.child else None
         self._write_identity(lock)
+        self.say(STARTED)
+        return bool(self.child)
 
     def _environment(self) -> Dict[str, str]:
         device = self.lease.device
@@ -102,18 +123,16 @@ class Watcher:
         return {**own, **self.job.get("env", {})}
 
     def _wait(self) -> Ended:
-        """Wait for the first process, then for whatever it left behind; kill on request."""
-        first = None
+        """Wait for the first process, killing on request; then end whatever it left behind."""
+        first = self._reap(self.child)
         while first is None:
+            self._heed(self._next_signal())
             first = self._reap(self.child)
-            if first is None:
-                self._heed(self._signal_within())
         self._end_leftovers()
         _, status, usage = first
         number = os.WTERMSIG(status) if os.WIFSIGNALED(status) else None
         code = 128 + number if number else os.WEXITSTATUS(status)
-        seconds = usage.ru_utime + usage.ru_stime
-        return Ended(code, number, self.stopping is not None, round(seconds, 3), round(usage.ru_maxrss / 1024, 1))
+        return Ended(code, number, round(usage.ru_utime + usage.ru_stime, 3), round(usage.ru_maxrss / 1024, 1))
 
     def _reap(self, wanted: int) -> Optional[Any]:
         """Collect the children that have ended; return the wanted one's `wait4` result when it is among them."""
@@ -127,40 +146,38 @@ class Watcher:
                 return found
             found = result if result[0] == wanted else found
 
-    def _signal_within(self) -> int:
-        if self.stopping is None:
+    def _next_signal(self) -> int:
+        """The next signal, or 0 when the time for SIGKILL has come."""
+        if self.kill_at is None:
             return signal.sigwaitinfo(_WATCHED).si_signo
-        left = max(0.0, self.stopping - time.monotonic())
-        came = signal.sigtimedwait(_WATCHED, left)
+        came = signal.sigtimedwait(_WATCHED, max(0.0, self.kill_at - time.monotonic()))
         return came.si_signo if came else 0
 
     def _heed(self, number: int) -> None:
         if number == 0:
-            self._signal_tree(signal.SIGKILL)
-            self.stopping = time.monotonic() + 1.0
+            _signal_tree(signal.SIGKILL)
+            self.kill_at = time.monotonic() + 1.0
         elif number in (signal.SIGTERM, signal.SIGINT):
-            wish = read_json(self.folder.stop) or {}
-            self.stopping = time.monotonic() + float(wish.get("grace", GRACE))
-            _signal(os.killpg, self.child, signal.SIGTERM)
-
-    def _signal_tree(self, number: int) -> None:
-        for pid in host.descendants(os.getpid()):
-            _signal(os.kill, pid, number)
+            wish = read_json(self.folder.stop)
+            if wish is not None:  # else it was meant for an attempt that has ended, or for everybody on this machine
+                self.kill_at = time.monotonic() + float(wish.get("grace", GRACE))
+                _signal(os.killpg, self.child, signal.SIGTERM)
 
     def _end_leftovers(self) -> None:
-        deadline, number = time.monotonic() + LEFTOVER_GRACE, int(signal.SIGTERM)
+        deadline, number = time.monotonic() + LEFTOVER_GRACE, signal.SIGTERM
         while _has_children():
-            self._signal_tree(number)
+            _signal_tree(number)
             signal.sigtimedwait({signal.SIGCHLD}, 0.05)
             self._reap(0)
             if time.monotonic() > deadline:
                 number = signal.SIGKILL
 
     def _record(self, ended: Ended) -> None:
+        stopped = self.kill_at is not None
         record = {
             "status": ended.status,
             "signal": ended.signal,
-            "stopped": ended.stopped,
+            "stopped": stopped,
             "began": True,
             "started": self.began,
             "ended": time.time(),
@@ -169,27 +186,15 @@ class Watcher:
             "pid": self.child,
             "start_time": self.child_start,
             "device": self.lease.device,
-            "failure": None if ended.stopped else diagnose(self.folder, ended.status),
+            "failure": None if stopped else diagnose(self.folder, ended.status),
             "files": handed_in(self.folder),
             "rusage": {"cpu_seconds": ended.cpu_seconds, "max_rss_mb": ended.max_rss_mb},
         }
         record_exit(self.folder, record, self.local)
 
-    def _say(self, word: bytes) -> None:
-        try:
-            self.talk.send(word)
-        except OSError:  # the keeper is gone: `fork` notices
-            pass
 
-
-def fork(
-    job: Dict[str, Any],
-    folder: RunFolder,
-    local: HostFolder,
-    lease: Lease,
-    orphaned: Callable[[], None],
-) -> socket.socket:
-    """Start a watcher in a process of its own; return the keeper's end of their conversation.
+def fork(home: Home, local: HostFolder, lease: Lease, orphaned: Callable[[], None]) -> socket.socket:
+    """Start a watcher in a process of its own; return the keeper's end of their conversation (`send_job`).
 
     Parameters
     ----------
@@ -198,30 +203,71 @@ def fork(
     """
     ours, theirs = socket.socketpair()
     if os.fork() == 0:
-        _live(Watcher(job, folder, local, lease, theirs), orphaned)
+        _live(home, local, lease, theirs, orphaned)
     theirs.close()
     lease.close()
     return ours
 
 
-def _live(watcher: Watcher, orphaned: Callable[[], None]) -> NoReturn:
-    code = 1
+def send_job(talk: socket.socket, line: bytes) -> bool:
+    """Give a watcher its next job, or an empty line to dismiss it; False when it is gone."""
+    try:
+        talk.sendall(struct.pack("!I", len(line)) + line)
+    except OSError:
+        return False
+    return True
+
+
+def _live(home: Home, local: HostFolder, lease: Lease, talk: socket.socket, orphaned: Callable[[], None]) -> NoReturn:
     try:
         os.setsid()
-        close_all_but({0, 1, 2, watcher.talk.fileno(), *watcher.lease.descriptors})
-        watcher.run()
-        code = 0
-    except OrchError as error:  # the disk refused the run folder: nothing has begun
-        watcher.talk.send(REFUSED + error.message.encode())
+        close_all_but({0, 1, 2, talk.fileno(), *lease.descriptors})
+        _become_subreaper()
+        signal.pthread_sigmask(signal.SIG_BLOCK, _WATCHED)
+        dismissed = _serve(home, local, lease, talk)
+        os.chdir("/")
+        lease.close()
+        if dismissed:
+            _say(talk, FREE)
+        else:
+            orphaned()
     except BaseException:
         traceback.print_exc()  # into the keeper's log
-        watcher.talk.send(DONE)
     finally:
+        os._exit(0)
+
+
+def _serve(home: Home, local: HostFolder, lease: Lease, talk: socket.socket) -> bool:
+    """Watch one attempt after another; True when the keeper has no more, False when the keeper is gone."""
+    while True:
+        line = _receive_job(talk)
+        if not line:
+            return line is not None
+        job = json.loads(line)
+        folder = home.attempt(job["sweep"], job["id"], job["attempt"])
         try:
-            if watcher.talk.recv(1) == b"":
-                orphaned()
-        finally:
-            os._exit(code)
+            own = Watch(job, folder, local, lease, lambda word: _say(talk, word)).run()
+            _say(talk, DONE if own else TAKEN)
+        except OrchError as error:
+            _say(talk, REFUSED + error.message.encode())
+
+
+def _receive_job(talk: socket.socket) -> Optional[bytes]:
+    """The next job's line, an empty one as a dismissal, None when the keeper is gone."""
+    try:
+        head = talk.recv(4, socket.MSG_WAITALL)
+        size = struct.unpack("!I", head)[0] if len(head) == 4 else -1
+        line = talk.recv(size, socket.MSG_WAITALL) if size > 0 else b""
+    except OSError:
+        return None
+    return line if len(line) == size else None
+
+
+def _say(talk: socket.socket, word: bytes) -> None:
+    try:
+        talk.send(word)
+    except OSError:  # the keeper is gone, which the next `_receive_job` notices
+        pass
 
 
 def stop_attempt(folder: RunFolder, local: HostFolder) -> bool:
@@ -250,25 +296,33 @@ def close_all_but(keep: Set[int]) -> None:
                 pass
 
 
-def _become(argv: List[str], cwd: str, environment: Dict[str, str], log: str) -> NoReturn:
-    """In the child: turn into the job's program. What goes wrong is said in the job's own log, status 126 or 127."""
-    try:
-        os.setpgid(0, 0)
-        for number in (signal.SIGPIPE, signal.SIGXFSZ):  # Python ignores these two
-            signal.signal(number, signal.SIG_DFL)
-        signal.pthread_sigmask(signal.SIG_SETMASK, set())
-        output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
-        os.dup2(output, 1)
-        os.dup2(output, 2)
-        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-        os.chdir(cwd)
-        os.execvpe(argv[0], argv, environment)
-    except OSError as error:
-        where = "folder {}".format(cwd) if error.filename == cwd else "program {}".format(argv[0])
-        os.write(2, "orch: cannot start the {}: {}\n".format(where, error.strerror).encode())
-        os._exit(127 if isinstance(error, FileNotFoundError) else 126)
-    finally:
-        os._exit(126)
+def _spawn(argv: List[str], environment: Dict[str, str], log: str) -> int:
+    """Start a program in its own process group, output into its log; `posix_spawn` copies no page of ours."""
+    output = (os.POSIX_SPAWN_OPEN, 1, log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+    return os.posix_spawn(
+        _find(argv[0], environment),
+        argv,
+        environment,
+        file_actions=[
+            (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+            output,
+            (os.POSIX_SPAWN_DUP2, 1, 2),
+        ],
+        setpgroup=0,
+        setsigmask=[],
+        setsigdef=[signal.SIGPIPE, signal.SIGXFSZ],  # Python ignores these two
+    )
+
+
+def _find(program: str, environment: Dict[str, str]) -> str:
+    """The path of a program, looked for in the job's own PATH."""
+    if "/" in program:
+        return program
+    for folder in os.get_exec_path(environment):
+        path = os.path.join(folder, program)
+        if os.access(path, os.X_OK) and not os.path.isdir(path):
+            return path
+    raise FileNotFoundError(errno.ENOENT, "not found in PATH", program)
 
 
 def _signal(send: Callable[[int, int], None], target: int, number: int) -> bool:
@@ -277,6 +331,11 @@ def _signal(send: Callable[[int, int], None], target: int, number: int) -> bool:
     except (ProcessLookupError, PermissionError):
         return False
     return True
+
+
+def _signal_tree(number: int) -> None:
+    for pid in host.descendants(os.getpid()):
+        _signal(os.kill, pid, number)
 
 
 def _has_children() -> bool:
@@ -288,7 +347,8 @@ def _has_children() -> bool:
 
 
 def preload() -> None:
-    """Import once, in the keeper, what each watcher needs after its fork."""
+    """Do once, in the keeper, what each watcher would do after its fork."""
+    gc.disable()  # neither makes cycles worth a collection, and collecting copies the pages shared with the keeper
     if sys.platform == "linux":
         import ctypes  # noqa: F401
 
