@@ -1,0 +1,263 @@
+"""A sweep file: found by name, checked, defaults filled in. What it makes of it is in `plan`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from jobs.atomic import canonical
+from jobs.errors import NotFound
+from jobs.folder import valid_name
+
+from . import grid, schema
+from .config import DataSource
+from .validate import check
+from .words import did_you_mean
+from .yamlfile import Document, load
+
+TRAINER, COMMAND = "trainer", "command"
+MOST_JOBS = 100_000  # a larger grid is a slip of the pen
+SHIPPED = Path(__file__).parent / "sweeps"
+_TRAINER_ONLY = ("strategies", "train", "folds", "inner", "baseline", "data")
+
+
+@dataclass(frozen=True)
+class SweepFile:
+    """A sweep as its file says, checked, with all defaults.
+
+    Attributes
+    ----------
+    name, kind:
+        Name of the sweep; `trainer` or `command`.
+    path, text, base:
+        The file, its text, and the folder from which its relative paths start.
+    data:
+        Name of a registered data set, a source, or None (the command line must say).
+    folds, inner, seeds:
+        Parts by patient; share of the training patients kept for early stopping; seeds, one training each.
+    strategies, train:
+        Resolved augmentations by name, in order; resolved training parameters. Empty for a command.
+    baseline, metric:
+        Strategy that others are compared with, or None; value that tables show first, or None.
+    command, axes:
+        Words with placeholders; values by placeholder, in order. Empty for the trainer.
+    code, env, resources:
+        Files to snapshot (empty: the trainer's own); variables; what the file asks for, by name.
+    notes:
+        What was decided for the writer, each with its reason.
+    """
+
+    name: str
+    kind: str
+    path: str
+    text: str
+    base: str
+    data: str | DataSource | None = None
+    folds: int = 5
+    inner: float = 0.2
+    seeds: tuple[int, ...] = (0,)
+    strategies: Mapping[str, list[dict[str, Any]]] = field(default_factory=dict)
+    train: Mapping[str, Any] = field(default_factory=dict)
+    baseline: str | None = None
+    metric: str | None = None
+    command: tuple[str, ...] = ()
+    axes: Mapping[str, list[Any]] = field(default_factory=dict)
+    code: tuple[str, ...] = ()
+    env: Mapping[str, str] = field(default_factory=dict)
+    resources: Mapping[str, int] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+
+def find_sweep(word: str, folder: Path, project: Path | None) -> Path:
+    """Return the file of a sweep: a path, a name in `sweeps/` here or beside `orch.yaml`, or a shipped one.
+
+    Raises
+    ------
+    NotFound
+        No file has that name; the nearest known one is named.
+    """
+    direct = folder / Path(word).expanduser()
+    if direct.is_file():
+        return direct
+    places = _places(folder, project)
+    for place in places:
+        for ending in (".yaml", ".yml", ""):
+            if (place / f"{word}{ending}").is_file():
+                return place / f"{word}{ending}"
+    known = sorted({path.stem for place in places for path in place.glob("*.y*ml")})
+    raise NotFound(
+        f"no sweep named '{word}'{did_you_mean(word, known)}",
+        f"known here: {', '.join(known)}; or give the path of a file",
+        known=known,
+    )
+
+
+def _places(folder: Path, project: Path | None) -> list[Path]:
+    near = [folder / "sweeps", folder]
+    beside = [project.parent / "sweeps", project.parent] if project else []
+    return [*near, *beside, SHIPPED]
+
+
+def load_sweep(path: Path, project: Path | None = None) -> SweepFile:
+    """Read and check a sweep file.
+
+    Raises
+    ------
+    NotFound
+        There is no such file.
+    SpecError
+        It says something that cannot be understood: file, line, what is allowed, and the repair.
+    """
+    document = load(path)
+    check(document)
+    given = document.value
+    common: dict[str, Any] = {
+        "name": given.get("sweep", path.stem),
+        "path": str(path.absolute()),
+        "text": path.read_text("utf-8-sig"),
+        "base": str(_base(path, project)),
+        "metric": given.get("metric"),
+        "code": tuple(given.get("code", ())),
+        "env": {name: grid.plain(value) for name, value in given.get("env", {}).items()},
+        "resources": {name: int(value) for name, value in given.get("resources", {}).items()},
+    }
+    if not valid_name(common["name"]):
+        raise document.error((), f"the file name '{path.stem}' cannot name a sweep", "add a line `sweep: NAME`")
+    if _kind(document) == COMMAND:
+        return _command_sweep(document, common)
+    return _trainer_sweep(document, common)
+
+
+def _base(path: Path, project: Path | None) -> Path:
+    folder = path.absolute().parent
+    if SHIPPED in (folder, folder.resolve()):
+        return Path.cwd()
+    if project and project.parent in path.absolute().parents:
+        return project.parent
+    return folder.parent if folder.name == "sweeps" else folder
+
+
+def _kind(document: Document) -> str:
+    given = document.value
+    if "command" in given:
+        for key in _TRAINER_ONLY:
+            if key in given:
+                text = "does not go together with `command`"
+                raise document.error((key,), text, "leave it out, or put its values into `grid`")
+        return COMMAND
+    if "strategies" not in given:
+        hint = "add `strategies: {identity: [], rotate: [{rotate: {degrees: 15}}]}` or `command: [python3, train.py]`"
+        raise document.error((), "the sweep names neither strategies nor a command", hint)
+    if "grid" in given:
+        raise document.error(("grid",), "goes with `command` only", "write strategies, or a command and its grid")
+    return TRAINER
+
+
+def _trainer_sweep(document: Document, common: dict[str, Any]) -> SweepFile:
+    given = document.value
+    strategies = {name: schema.resolve_strategy(steps) for name, steps in given["strategies"].items()}
+    _refuse_equal_strategies(document, strategies)
+    baseline, notes = _baseline(document, strategies)
+    data = given.get("data")
+    base = Path(common["base"])
+    return SweepFile(
+        **{**common, "metric": common["metric"] or "dice"},
+        kind=TRAINER,
+        data=DataSource.of(data, base) if isinstance(data, dict) else data,
+        folds=int(given.get("folds", schema.default("folds"))),
+        inner=float(given.get("inner", schema.default("inner"))),
+        seeds=_seeds(given),
+        strategies=strategies,
+        train=_train(document),
+        baseline=baseline,
+        notes=notes,
+    )
+
+
+def _seeds(given: Mapping[str, Any]) -> tuple[int, ...]:
+    return tuple(int(seed) for seed in given.get("seeds", schema.default("seeds")))
+
+
+def _train(document: Document) -> dict[str, Any]:
+    train = schema.resolve(document.value.get("train"), schema.trainer_part("train"))
+    step = 2 ** int(train["depth"])
+    size = train["size"]
+    if size != "auto" and any(side % step for side in size):
+        fitting = [-(-side // step) * step for side in size]
+        text = f"{size} is not a multiple of {step} = 2^depth, so the U-Net cannot halve it {train['depth']} times"
+        raise document.error(("train", "size"), text, f"write size: {fitting}, or size: auto")
+    return train
+
+
+def _refuse_equal_strategies(document: Document, strategies: Mapping[str, list[dict[str, Any]]]) -> None:
+    seen: dict[str, str] = {}
+    for name, steps in strategies.items():
+        first = seen.setdefault(canonical(steps), name)
+        if first != name:
+            text = f"is the same recipe as '{first}' (defaults filled in): the same jobs would stand under two names"
+            raise document.error(("strategies", name), text, "keep one of the two, or change a parameter")
+
+
+def _baseline(document: Document, strategies: Mapping[str, Any]) -> tuple[str | None, tuple[str, ...]]:
+    named = document.value.get("baseline")
+    if named is None:
+        empty = next((name for name, steps in strategies.items() if not steps), None)
+        return empty, (f"baseline {empty}: the strategy without augmentation",) if empty else ()
+    if named not in strategies:
+        text = f"'{named}' is not among the strategies{did_you_mean(named, strategies)}"
+        raise document.error(("baseline",), text, f"strategies are: {', '.join(strategies)}")
+    return str(named), ()
+
+
+def _command_sweep(document: Document, common: dict[str, Any]) -> SweepFile:
+    given = document.value
+    command = tuple(grid.plain(word) for word in given["command"])
+    axes = _axes(document)
+    seeds = _seeds(given) if "seeds" in given else ()
+    if seeds and "seed" in axes:
+        raise document.error(("grid", "seed"), "stands beside `seeds`", "keep one of the two")
+    known = [*axes, *(["seed"] if seeds else []), grid.RUN]
+    used = set(_used(document, command, known))
+    notes = tuple(
+        f"'{axis}' stands in no word of the command: its value reaches the program only by job.json (names.{axis})"
+        for axis in known[:-1]
+        if axis not in used
+    )
+    return SweepFile(**common, kind=COMMAND, command=command, axes=axes, seeds=seeds, notes=notes)
+
+
+def _axes(document: Document) -> dict[str, list[Any]]:
+    written = document.value.get("grid", {})
+    total = len(document.value.get("seeds", [0]))
+    for name, values in written.items():
+        total *= grid.length(values)
+        if name == grid.RUN:
+            raise document.error(("grid", name), "{run} is the run folder and cannot be an axis", "choose another name")
+    if total > MOST_JOBS:
+        raise document.error(("grid",), f"makes {total} jobs; the limit is {MOST_JOBS}", "use fewer values")
+    axes = {name: grid.values(values) for name, values in written.items()}
+    for name, values in axes.items():
+        for value in _repeated(values):
+            raise document.error(("grid", name), f"holds {value!r} twice: duplicate jobs", "write each value once")
+    return axes
+
+
+def _repeated(values: list[Any]) -> Iterator[Any]:
+    seen: set[str] = set()
+    for value in values:
+        text = canonical(value)
+        if text in seen:
+            yield value
+        seen.add(text)
+
+
+def _used(document: Document, command: tuple[str, ...], known: list[str]) -> Iterator[str]:
+    for number, word in enumerate(command):
+        for name in grid.placeholders(word):
+            if name not in known:
+                text = f"unknown placeholder {{{name}}}{did_you_mean(name, known)}"
+                hint = f"placeholders are: {', '.join(f'{{{one}}}' for one in known)}; a brace itself is {{{{ or }}}}"
+                raise document.error(("command", number), text, hint)
+            yield name
