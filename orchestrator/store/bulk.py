@@ -1,0 +1,195 @@
+"""Bulk ingest: reports of the agents into the tables, through the raw driver.
+
+Everything may come twice, late or in another order: the same facts give the same rows.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import sqlite3
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from jobs.errors import ContractError
+
+from . import series
+from .attempt import Attempt
+from .records import recount, sweep_id
+
+_CASE_COLUMNS = frozenset({"case", "class", "group", "status", "dice", "slice_dice"})
+_LIMIT = 1 << 63  # SQLite's integers have 64 bits
+
+
+class Batch:
+    """One transaction's worth of reports."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+        self._keys: dict[str, int] = dict(connection.execute("SELECT name, id FROM key").fetchall())
+        self._touched: set[int] = set()
+        self.rows = 0  # metric values, scores, case rows and events written
+
+    def add(self, report: Mapping[str, Any]) -> None:
+        """Take in one attempt's report.
+
+        Raises
+        ------
+        ContractError
+            It names no sweep, job or attempt.
+        """
+        try:
+            job = self._job(report)
+            number = int(report["attempt"])
+            verdict = report["verdict"]
+            state = str(verdict["state"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise ContractError(f"a report breaks the contract: {error!r}", "is the host's orch the same?") from error
+        self._touched.add(job)
+        self._take(Attempt(self._connection, job, number), report, state)
+
+    def finish(self) -> None:
+        """Decide anew, for every job touched, which attempt is the newest and which one counts."""
+        recount(self._connection, sorted(self._touched))
+
+    def _take(self, attempt: Attempt, report: Mapping[str, Any], state: str) -> None:
+        offset = int(report.get("offset") or 0)
+        final = attempt.is_final(report, state)
+        if offset >= attempt.offset:
+            attempt.judge(report, state, final)
+        attempt.store_files(report)
+        self._result(attempt, report.get("result"))
+        self._cases(attempt, report.get("cases"))
+        if offset > attempt.offset:
+            self._events(attempt, report.get("events") or [], final)
+            attempt.read_to(offset)
+        if final:
+            series.compact(self._connection, attempt.id)
+
+    def _job(self, report: Mapping[str, Any]) -> int:
+        sweep = sweep_id(self._connection, str(report["sweep"]))
+        uid, spec = str(report["job"]), report.get("spec") or {}
+        found = self._connection.execute(
+            "SELECT id, position, label FROM job WHERE sweep_id = ? AND uid = ?", (sweep, uid)
+        ).fetchone()
+        if found and (found[1] is not None or not spec):
+            return int(found[0])
+        label, names = str(spec.get("label") or uid), json.dumps(spec.get("names") or {})
+        row = self._connection.execute(
+            "INSERT INTO job (sweep_id, uid, label, names) VALUES (?, ?, ?, ?)"
+            " ON CONFLICT (sweep_id, uid) DO UPDATE SET label = excluded.label, names = excluded.names RETURNING id",
+            (sweep, uid, label, names),
+        ).fetchone()
+        return int(row[0])
+
+    def _key(self, name: str) -> int:
+        found = self._keys.get(name)
+        if found is None:
+            row = self._connection.execute("INSERT INTO key (name) VALUES (?) RETURNING id", (name,)).fetchone()
+            found = self._keys[name] = int(row[0])
+        return found
+
+    def _result(self, attempt: Attempt, result: Mapping[str, Any] | None) -> None:
+        values = (result or {}).get("values")
+        if not isinstance(values, Mapping):
+            return
+        rows = [
+            (attempt.id, self._key(name), value)
+            for name, value in values.items()
+            if value is None or (isinstance(value, int | float) and not isinstance(value, bool))
+        ]
+        self._connection.execute("DELETE FROM score WHERE attempt_id = ?", (attempt.id,))
+        self._connection.executemany("INSERT INTO score VALUES (?, ?, ?)", rows)
+        self.rows += len(rows)
+
+    def _cases(self, attempt: Attempt, cases: Iterable[Any] | None) -> None:
+        if cases is None:
+            return
+        whole = list(cases)
+        rows = [_case(attempt.id, case) for case in whole if isinstance(case, Mapping) and case.get("case")]
+        self._connection.execute("DELETE FROM case_score WHERE attempt_id = ?", (attempt.id,))
+        self._connection.executemany("INSERT OR REPLACE INTO case_score VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
+        attempt.damaged(f"{len(whole) - len(rows)} unreadable rows in cases.json" if len(rows) < len(whole) else "")
+        self.rows += len(rows)
+
+    def _events(self, attempt: Attempt, events: list[Mapping[str, Any]], final: bool) -> None:
+        columns, others, latest = self._split(attempt.id, events)
+        self._connection.executemany("INSERT OR REPLACE INTO event VALUES (?, ?, ?, ?, ?)", others)
+        self.rows += len(others) + series.add(self._connection, attempt.id, columns, final)
+        attempt.went_on(events, latest)
+
+    def _split(
+        self, attempt: int, events: list[Mapping[str, Any]]
+    ) -> tuple[series.Columns, list[tuple[Any, ...]], Mapping[str, Any] | None]:
+        """Return metric values by key, rows of other events, and the newest metrics event."""
+        named: dict[str, tuple[list[int], list[float]]] = {}
+        others: list[tuple[Any, ...]] = []
+        latest = None
+        for event in events:
+            if event.get("kind") != "metrics":
+                others.append(_event(attempt, event))
+            elif _metrics(event, named):
+                latest = event
+        return {self._key(name): pair for name, pair in named.items()}, others, latest
+
+
+def ingest(connection: sqlite3.Connection, reports: Iterable[Mapping[str, Any]]) -> int:
+    """Take in reports; return how many rows were written."""
+    batch = Batch(connection)
+    for report in reports:
+        batch.add(report)
+    batch.finish()
+    return batch.rows
+
+
+def _metrics(event: Mapping[str, Any], named: dict[str, tuple[list[int], list[float]]]) -> bool:
+    """Sort one metrics event's values into columns; an event that breaks the contract is left out (False)."""
+    step, values = event.get("step"), event.get("values")
+    if type(step) is float and step.is_integer():
+        step = int(step)
+    if type(step) is not int or not isinstance(values, Mapping) or not -_LIMIT <= step < _LIMIT:
+        return False
+    for name, value in values.items():
+        if type(value) is not float:
+            value = _number(value)
+            if value is None:
+                continue
+        column = named.get(name)
+        if column is None:
+            column = named[name] = ([], [])
+        column[0].append(step)
+        column[1].append(value)
+    return True
+
+
+def _number(value: Any) -> float | None:
+    """Return a number as float, null as NaN, anything else as None."""
+    if value is None:
+        return math.nan
+    if isinstance(value, int | float):
+        return float(value)
+    return None
+
+
+def _event(attempt: int, event: Mapping[str, Any]) -> tuple[Any, ...]:
+    body = {key: value for key, value in event.items() if key not in ("seq", "t", "kind")}
+    return attempt, event["seq"], event.get("t"), str(event["kind"]), json.dumps(body)
+
+
+def _case(attempt: int, case: Mapping[str, Any]) -> tuple[Any, ...]:
+    rest = {key: value for key, value in case.items() if key not in _CASE_COLUMNS}
+    return (
+        attempt,
+        str(case["case"]),
+        str(case.get("class") or ""),
+        str(case.get("group") or case["case"]),
+        str(case.get("status") or "ok"),
+        _plain(case.get("dice")),
+        _plain(case.get("slice_dice")),
+        json.dumps(rest),
+    )
+
+
+def _plain(value: Any) -> float | None:
+    number = _number(value)
+    return None if number is None or math.isnan(number) else number

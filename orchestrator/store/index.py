@@ -1,0 +1,312 @@
+"""`Index`: the one object through which the index is read and written."""
+
+from __future__ import annotations
+
+import difflib
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any, TypeVar
+
+from jobs.errors import NotFound, UsageError, disk_error
+
+from . import bulk, content, migrate, place, records, status
+from .door import translated
+from .lock import writer
+from .rows import AttemptRow, CaseRow, Curve, EventRow, JobRow, JournalRow, Known, SweepRow
+
+T = TypeVar("T")
+
+BUSY = 20_000  # ms that SQLite waits for another program's lock
+
+
+class Index:
+    """The index of one orch home, on this machine's disk; everything in it can be made again from the hosts.
+
+    Reading never waits for a writer. A write holds the writer's lock for one batch; many programs may have the index
+    open. One object belongs to one thread. Every method raises `OrchError` (damaged: hint `orch index rebuild`; locked)
+    or `DiskError` (full, broken, not writable) when SQLite does.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._connection = self._connect()
+
+    @classmethod
+    def open(cls, path: Path, *, force: bool = False) -> Index:
+        """Open an index; it is made, or brought to the newest version, when needed.
+
+        Parameters
+        ----------
+        path:
+            The file; its folder is made with mode 700, the file with mode 600.
+        force:
+            Also on a network file system.
+
+        Raises
+        ------
+        OrchError
+            A newer orch wrote it, it is another program's database, damaged, or locked.
+        DiskError
+            It lies on a network file system, or cannot be written.
+        """
+        path = path.absolute()
+        if not force:
+            place.refuse_network(path.parent)
+        place.make_folder(path.parent)
+        place.reserve(path)
+        return cls(path)
+
+    def __enter__(self) -> Index:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._connection.close()
+
+    # ------------------------------------------------------------------ writing
+
+    def record_sweep(self, record: Mapping[str, Any]) -> None:
+        """Take in a sweep record of the orch home."""
+        self._write(lambda connection: records.record_sweep(connection, record))
+
+    def ingest(self, reports: Iterable[Mapping[str, Any]]) -> int:
+        """Take in the agents' reports in one transaction; return how many rows were written.
+
+        A report seen twice changes nothing. Of several attempts of one job one counts: the first done one without a
+        fence in the journal.
+
+        Raises
+        ------
+        ContractError
+            A report names no sweep, job, attempt or state; nothing of the batch is kept.
+        """
+        return self._write(lambda connection: bulk.ingest(connection, reports))
+
+    def ingest_journal(self, lines: Iterable[Mapping[str, Any]], offset: int) -> int:
+        """Take in the journal's lines up to a byte offset; return how many are new.
+
+        A line `{"kind": "fence", "sweep", "job", "attempt"}` keeps that attempt's result from counting.
+        """
+        return self._write(lambda connection: records.ingest_journal(connection, lines, offset))
+
+    def seen(self, host: str, t: float) -> None:
+        """Remember when a host last answered (s since 1970)."""
+        sql = "INSERT INTO host_seen VALUES (?, ?) ON CONFLICT (host) DO UPDATE SET t = max(t, excluded.t)"
+        self._write(lambda connection: connection.execute(sql, (host, t)))
+
+    # ------------------------------------------------------------------ quick reads
+
+    @contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """Let all reads inside the block see the index as it is now, whatever others write meanwhile."""
+        with translated(self.path), self._moment():
+            yield
+
+    def sweeps(self) -> list[SweepRow]:
+        """Return all sweeps, oldest first."""
+        return self._read(status.sweeps)
+
+    def sweep(self, name: str) -> SweepRow:
+        """Return one sweep.
+
+        Raises
+        ------
+        NotFound
+            The index knows none of that name; the message names the nearest.
+        """
+        found = {row.name: row for row in self.sweeps()}
+        if name not in found:
+            raise _not_found("sweep", name, found, "orch status")
+        return found[name]
+
+    def jobs(self, sweep: str | None = None) -> list[JobRow]:
+        """Return the jobs of one sweep, or of all, in the order of their sweep."""
+        return self._read(lambda connection: status.jobs(connection, sweep))
+
+    def job(self, sweep: str | None, text: str) -> JobRow:
+        """Return the job with that id, label, or beginning of its id.
+
+        Raises
+        ------
+        NotFound
+            None fits.
+        UsageError
+            Several fit.
+        """
+        rows = self.jobs(sweep)
+        found = [row for row in rows if text in (row.id, row.label)]
+        found = found or [row for row in rows if text and row.id.startswith(text)]
+        if not found:
+            raise _not_found("job", text, (row.label for row in rows), "orch status --jobs")
+        if len(found) > 1:
+            listed = ", ".join(f"{row.sweep} {row.label} ({row.id})" for row in found[:5])
+            raise UsageError(f"'{text}' fits {len(found)} jobs: {listed}", "name the sweep too, or more of the id")
+        return found[0]
+
+    def offsets(self) -> dict[tuple[str, str, int], Known]:
+        """Return how far every attempt (sweep, job, number) was read."""
+        return self._read(status.offsets)
+
+    def journal_offset(self) -> int:
+        """Return the byte offset up to which the journal was read."""
+        sql = "SELECT offset FROM position WHERE name = 'journal'"
+        row = self._read(lambda connection: connection.execute(sql).fetchone())
+        return int(row[0]) if row else 0
+
+    def hosts_seen(self) -> dict[str, float]:
+        """Return when each host last answered (s since 1970)."""
+        sql = "SELECT host, t FROM host_seen ORDER BY host"
+        return self._read(lambda connection: dict(connection.execute(sql).fetchall()))
+
+    def scores(self, sweep: str, key: str | None = None) -> dict[str, dict[str, float | None]]:
+        """Return the numbers of the results that count: job id -> name -> value (None: undefined)."""
+        return self._read(lambda connection: status.scores(connection, sweep, key))
+
+    def cases(self, sweep: str) -> list[CaseRow]:
+        """Return the case rows of the attempts that count."""
+        return self._read(lambda connection: status.cases(connection, sweep))
+
+    def metrics(self, sweep: str, job: str | None = None) -> dict[tuple[str, int], dict[str, Curve]]:
+        """Return all metrics of a sweep or of one job: (job id, attempt) -> name -> curve."""
+        return self._read(lambda connection: status.curves(connection, sweep, job))
+
+    def content(self) -> dict[tuple[Any, ...], Any]:
+        """Return what a rebuild must give back; `store.compare` says the differences of two in words."""
+        return self._read(content.content)
+
+    # ------------------------------------------------------------------ other reads, through SQLAlchemy
+
+    def attempts(self, sweep: str | None = None, job: str | None = None) -> list[AttemptRow]:
+        """Return the attempts of a sweep (default: of all) or of one job, with their files."""
+        from . import queries
+
+        return self._read(lambda connection: queries.attempts(connection, sweep, job))
+
+    def events(self, sweep: str | None = None, job: str | None = None, kind: str | None = None) -> list[EventRow]:
+        """Return events other than metrics; with `kind` only these."""
+        from . import queries
+
+        return self._read(lambda connection: queries.events(connection, sweep, job, kind))
+
+    def journal(self, sweep: str | None = None, job: str | None = None) -> list[JournalRow]:
+        """Return notes, tags and fences, oldest first."""
+        from . import queries
+
+        return self._read(lambda connection: queries.journal(connection, sweep, job))
+
+    def worst(self, sweep: str, count: int = 10) -> list[CaseRow]:
+        """Return the case rows with the lowest defined Dice among those that count, worst first."""
+        from . import queries
+
+        return self._read(lambda connection: queries.worst(connection, sweep, count))
+
+    # ------------------------------------------------------------------ inside
+
+    def _connect(self) -> sqlite3.Connection:
+        with translated(self.path):
+            connection = _open(self.path)
+            try:
+                migrate.refuse_foreign(connection, self.path)
+                if migrate.version(connection) < migrate.VERSION:
+                    with writer(_lock(self.path)):
+                        connection.execute("PRAGMA journal_mode = WAL")
+                        migrate.migrate(connection, migrate.steps())
+                self._inode = _inode(self.path)
+            except BaseException:
+                connection.close()
+                raise
+            return connection
+
+    def _read(self, query: Callable[[sqlite3.Connection], T]) -> T:
+        with translated(self.path), self._moment():
+            return query(self._connection)
+
+    def _write(self, change: Callable[[sqlite3.Connection], T]) -> T:
+        with translated(self.path), writer(_lock(self.path)):
+            self._follow()
+            with _transaction(self._connection, "BEGIN IMMEDIATE"):
+                return change(self._connection)
+
+    def _follow(self) -> None:
+        """Open the file anew when a rebuild has put another one in its place."""
+        if _inode(self.path) != self._inode:
+            self._connection.close()
+            place.reserve(self.path)
+            self._connection = _open(self.path)
+            migrate.migrate(self._connection, migrate.steps())
+            self._inode = _inode(self.path)
+
+    @contextmanager
+    def _moment(self) -> Iterator[None]:
+        """Let all queries inside see the same moment (a writer may pack rows between two of them)."""
+        if self._connection.in_transaction:
+            yield
+            return
+        with _transaction(self._connection, "BEGIN"):
+            yield
+
+
+def discard(path: Path) -> Path:
+    """Park an index (damaged, of a newer version, or to be made again) beside itself; return where it lies now.
+
+    Programs that have it open go on with the new one at their next write.
+
+    Raises
+    ------
+    DiskError
+        It cannot be moved.
+    """
+    parked = path.with_name(path.name + ".old")
+    with writer(_lock(path)):
+        try:
+            for suffix in ("-wal", "-shm"):  # first: a new file must never meet the log of the old one
+                path.with_name(path.name + suffix).unlink(missing_ok=True)
+            if path.exists():
+                path.replace(parked)
+        except OSError as error:
+            raise disk_error(error, str(path)) from error
+    return parked
+
+
+def _open(path: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(path.as_uri() + "?mode=rw", uri=True, isolation_level=None)
+    connection.execute(f"PRAGMA busy_timeout = {BUSY}")
+    connection.execute("PRAGMA synchronous = NORMAL")  # a power cut may lose the newest batch, never the file
+    return connection
+
+
+@contextmanager
+def _transaction(connection: sqlite3.Connection, begin: str) -> Iterator[None]:
+    connection.execute(begin)
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:  # SQLite has already rolled back when the disk was full
+            connection.execute("ROLLBACK")
+        raise
+
+
+def _lock(path: Path) -> Path:
+    return path.with_name(path.name + ".lock")
+
+
+def _inode(path: Path) -> int:
+    try:
+        return path.stat().st_ino
+    except FileNotFoundError:
+        return 0
+
+
+def _not_found(kind: str, name: str, known: Iterable[str], listing: str) -> NotFound:
+    near = difflib.get_close_matches(name, list(known), 1)
+    guess = f" Did you mean '{near[0]}'?" if near else ""
+    return NotFound(f"no {kind} named '{name}' in the index.{guess}", f"{listing}   (lists what there is)")

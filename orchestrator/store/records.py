@@ -1,0 +1,105 @@
+"""Sweep records and the journal, into the tables; and which attempt of a job counts."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+# Of several attempts exactly one counts: the first done one that no fence excludes (its host was declared dead, or a
+# person asked for another run of the same cell).
+_RECOUNT = """
+UPDATE job SET
+  latest_id = (SELECT a.id FROM attempt a WHERE a.job_id = job.id ORDER BY a.number DESC LIMIT 1),
+  counted_id = (SELECT a.id FROM attempt a WHERE a.job_id = job.id AND a.state = 'done' AND NOT EXISTS (
+      SELECT 1 FROM journal j JOIN sweep s ON s.name = j.sweep
+      WHERE s.id = job.sweep_id AND j.job = job.uid AND j.kind = 'fence' AND j.attempt = a.number)
+    ORDER BY a.number LIMIT 1)
+WHERE id = ?
+"""
+
+
+def recount(connection: sqlite3.Connection, jobs: Iterable[int]) -> None:
+    """Decide anew, for each job (row id), which attempt is the newest and which one counts."""
+    connection.executemany(_RECOUNT, [(job,) for job in jobs])
+
+
+def record_sweep(connection: sqlite3.Connection, record: Mapping[str, Any]) -> None:
+    """Take in what a sweep is now; cells that it no longer has keep their attempts, without a position."""
+    sweep = sweep_id(connection, str(record["name"]))
+    connection.execute(
+        "UPDATE sweep SET created = ?, record = ? WHERE id = ?", (record.get("created"), json.dumps(record), sweep)
+    )
+    connection.execute("UPDATE job SET position = NULL WHERE sweep_id = ?", (sweep,))
+    rows = [
+        (sweep, str(cell["id"]), str(cell["label"]), json.dumps(cell.get("names") or {}), position)
+        for position, cell in enumerate(record.get("cells") or [])
+    ]
+    connection.executemany(
+        "INSERT INTO job (sweep_id, uid, label, names, position) VALUES (?, ?, ?, ?, ?) ON CONFLICT (sweep_id, uid)"
+        " DO UPDATE SET label = excluded.label, names = excluded.names, position = excluded.position",
+        rows,
+    )
+    _leave_behind(connection, sweep)
+
+
+def _leave_behind(connection: sqlite3.Connection, sweep: int) -> None:
+    """Let cells that left the sweep be what a rebuild would make of them: nothing, or what their `job.json` says."""
+    connection.execute(
+        "DELETE FROM job WHERE sweep_id = ? AND position IS NULL"
+        " AND NOT EXISTS (SELECT 1 FROM attempt WHERE job_id = job.id)",
+        (sweep,),
+    )
+    left = connection.execute(
+        "SELECT j.id, a.spec FROM job j JOIN attempt a ON a.id = j.latest_id"
+        " WHERE j.sweep_id = ? AND j.position IS NULL AND a.spec IS NOT NULL",
+        (sweep,),
+    ).fetchall()
+    specs = [(job, json.loads(spec)) for job, spec in left]
+    connection.executemany(
+        "UPDATE job SET label = ?, names = ? WHERE id = ?",
+        [(spec.get("label"), json.dumps(spec.get("names") or {}), job) for job, spec in specs if spec.get("label")],
+    )
+
+
+def ingest_journal(connection: sqlite3.Connection, lines: Iterable[Mapping[str, Any]], offset: int) -> int:
+    """Take in lines of the journal up to a byte offset; return how many are new."""
+    rows = [
+        (
+            int(line["seq"]),
+            float(line.get("t") or 0),
+            str(line.get("sweep") or ""),
+            str(line.get("job") or ""),
+            str(line.get("kind") or "note"),
+            str(line.get("text") or ""),
+            int(line.get("attempt") or 0),
+        )
+        for line in lines
+    ]
+    before = connection.total_changes
+    connection.executemany(
+        "INSERT OR IGNORE INTO journal (seq, t, sweep, job, kind, text, attempt) VALUES (?, ?, ?, ?, ?, ?, ?)", rows
+    )
+    new = connection.total_changes - before
+    connection.execute(
+        "INSERT INTO position VALUES ('journal', ?)"
+        " ON CONFLICT (name) DO UPDATE SET offset = max(offset, excluded.offset)",
+        (offset,),
+    )
+    _recount_fenced(connection, [(row[2], row[3]) for row in rows if row[4] == "fence"])
+    return new
+
+
+def _recount_fenced(connection: sqlite3.Connection, fenced: list[tuple[str, str]]) -> None:
+    query = "SELECT job.id FROM job JOIN sweep ON sweep.id = job.sweep_id WHERE sweep.name = ? AND job.uid = ?"
+    found = [connection.execute(query, pair).fetchone() for pair in fenced]
+    recount(connection, [row[0] for row in found if row])
+
+
+def sweep_id(connection: sqlite3.Connection, name: str) -> int:
+    """Return the row id of a sweep; the row is made when it is not there yet."""
+    found = connection.execute("SELECT id FROM sweep WHERE name = ?", (name,)).fetchone()
+    if found is None:
+        found = connection.execute("INSERT INTO sweep (name) VALUES (?) RETURNING id", (name,)).fetchone()
+    return int(found[0])
