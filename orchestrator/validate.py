@@ -95,9 +95,10 @@ def _branch(error: ValidationError) -> ValidationError:
 
 def _is_meant(error: ValidationError, inner: ValidationError) -> bool:
     options: Any = error.validator_value
+    given: Any = error.instance
     option = options[inner.schema_path[0]]
     named = option.get("required", [None])[0]
-    return set(error.instance) == {named} or (named is None and "$ref" in option)
+    return set(given) == {named} or (named is None and "$ref" in option)
 
 
 def _told(error: ValidationError, document: Document) -> SpecError:

@@ -1,0 +1,186 @@
+"""Code snapshots: what a sweep runs is copied once to `<home>/code/<hash>/` and never changes there.
+
+The trainer's snapshot holds the packages `trainer` and `jobs` and a three-line `__main__.py`; a command's snapshot holds
+the files that `code:` lists. No image or medical file gets in: code travels to hosts and is kept.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from jobs import CONTRACT
+from jobs.atomic import digest, file_sha256, read_json, write_json
+from jobs.errors import DataError, OrchError, UsageError, disk_error
+from jobs.folder import Home
+
+from .guard import check_package
+
+LARGEST = 50 * 2**20  # bytes of a whole snapshot; more is data, not code
+IMAGES = (".nii", ".nii.gz", ".dcm", ".nrrd", ".mha", ".mhd", ".hdr", ".img", ".png", ".jpg", ".jpeg", ".tif", ".tiff")
+REFUSED = (*IMAGES, ".bmp", ".npy", ".npz")
+_LEFT_OUT = frozenset(
+    {"__pycache__", ".git", ".venv", ".mypy_cache", ".ruff_cache", ".pytest_cache", ".ipynb_checkpoints"}
+)
+_COMPILED = (".pyc", ".pyo")
+_MAIN = '''"""Start the trainer that lies beside this file."""
+from trainer.commands import main
+raise SystemExit(main())
+'''
+
+
+class Snapshot(NamedTuple):
+    """One snapshot.
+
+    Attributes
+    ----------
+    hash, path:
+        Hash of all names and contents, and the folder.
+    files:
+        SHA-256 of every file, by its path inside.
+    """
+
+    hash: str
+    path: str
+    files: Mapping[str, str]
+
+
+def trainer_code() -> dict[str, Path]:
+    """Return the files of the packages `trainer` and `jobs`, by their path in the snapshot.
+
+    Raises
+    ------
+    OrchError
+        One of them is not ours, or not installed.
+    """
+    files: dict[str, Path] = {}
+    for package in ("trainer", "jobs"):
+        check_package(package)
+        found = importlib.util.find_spec(package)
+        folder = Path(str(found.origin)).parent if found else Path()
+        files.update((f"{package}/{path.relative_to(folder).as_posix()}", path) for path in _walk(folder))
+    return files
+
+
+def listed_code(base: Path, entries: Iterable[str]) -> dict[str, Path]:
+    """Return the files that `code:` lists, by their path relative to `base`.
+
+    Raises
+    ------
+    UsageError
+        An entry does not exist, or lies outside of `base`.
+    DataError
+        An image or medical file is among them.
+    """
+    files: dict[str, Path] = {}
+    root = base.resolve()
+    for entry in entries:
+        start = (root / entry).resolve()
+        if not start.is_relative_to(root):
+            raise UsageError(f"code: {entry} lies outside of {base}", "list files and folders below that folder")
+        if not start.exists():
+            raise UsageError(f"code: there is no {entry} in {base}", "correct the list `code:` in the sweep file")
+        paths = _walk(start) if start.is_dir() else [start]
+        files.update((path.relative_to(root).as_posix(), path) for path in paths)
+    _refuse_images(files)
+    return files
+
+
+def _walk(folder: Path) -> Iterator[Path]:
+    for root, folders, names in os.walk(folder):
+        folders[:] = sorted(name for name in folders if name not in _LEFT_OUT)
+        yield from (Path(root, name) for name in sorted(names) if not name.endswith(_COMPILED))
+
+
+def _refuse_images(files: Mapping[str, Path]) -> None:
+    images = [name for name in files if name.lower().endswith(REFUSED)]
+    if images:
+        shown = ", ".join(images[:3]) + (f" and {len(images) - 3} more" if len(images) > 3 else "")
+        text = f"image or medical files do not belong into a code snapshot: {shown}"
+        raise DataError(text, "list only the code in `code:`; let the program read data by its path")
+
+
+def take(home: Home, files: Mapping[str, Path], main: str = "") -> Snapshot:
+    """Copy the files to the home, unless the same content is there already; `main` becomes `__main__.py`.
+
+    Raises
+    ------
+    DataError
+        An image or medical file is among them, or they exceed 50 MB.
+    DiskError
+        The home cannot be written.
+    """
+    _refuse_images(files)
+    _refuse_large(files)
+    hashes = {name: file_sha256(path) for name, path in sorted(files.items())}
+    number = digest({"files": hashes, "main": main})
+    target = Path(home.code, number)
+    if not target.is_dir():
+        try:
+            _copy(files, main, target)
+            write_json(f"{target}.json", {"contract": CONTRACT, "hash": number, "files": hashes})
+        except OSError as error:
+            raise disk_error(error, str(target)) from error
+    return Snapshot(number, str(target), hashes)
+
+
+def _refuse_large(files: Mapping[str, Path]) -> None:
+    total = sum(path.stat().st_size for path in files.values())
+    if total > LARGEST:
+        largest = max(files, key=lambda name: files[name].stat().st_size)
+        text = f"the code snapshot would hold {total / 2**20:.0f} MB (at most {LARGEST // 2**20}); largest: {largest}"
+        raise DataError(text, "list only the code in `code:`")
+
+
+def _copy(files: Mapping[str, Path], main: str, target: Path) -> None:
+    """Build the folder aside, then rename it: it appears whole, and the first of two wins."""
+    aside = target.parent / f".{target.name}.{os.getpid()}-{os.urandom(4).hex()}"
+    try:
+        for name, path in files.items():
+            place = aside / name
+            place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            shutil.copyfile(path, place)
+            place.chmod(0o700 if os.access(path, os.X_OK) else 0o600)
+        if main:
+            (aside / "__main__.py").write_text(main, "utf-8")
+        _settle(aside, target)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def _settle(aside: Path, target: Path) -> None:
+    try:
+        aside.rename(target)
+    except OSError:
+        if not target.is_dir():  # else somebody was faster, with the same content
+            raise
+
+
+def take_trainer(home: Home) -> Snapshot:
+    """Copy the trainer as it is installed here."""
+    return take(home, trainer_code(), _MAIN)
+
+
+def recorded(home: Home, number: str) -> Snapshot:
+    """Return a snapshot taken before.
+
+    Raises
+    ------
+    OrchError
+        It is no longer in the home.
+    """
+    target = Path(home.code, number)
+    known = read_json(f"{target}.json")
+    if known is None or not target.is_dir():
+        raise OrchError(f"the code snapshot {number} is not in {home.code}", "run the sweep with --rerun changed")
+    return Snapshot(number, str(target), known["files"])
+
+
+def changed_files(old: Snapshot, new: Snapshot) -> list[str]:
+    """Return the names of the files that differ, were added or are gone, in order."""
+    names = {*old.files, *new.files}
+    return sorted(name for name in names if old.files.get(name) != new.files.get(name))
