@@ -65,7 +65,7 @@ comma := ,
 
 clean: ## delete .venv, ./demo and what the tools left
 	$(call say,Deleting .venv$(comma) demo and caches)
-	@rm -rf .venv demo dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .bench-peers
+	@rm -rf .venv demo dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 env: .venv/made-by-make ## only the environment
