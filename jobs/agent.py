@@ -135,8 +135,11 @@ class Agent:
         os.makedirs(self.home.sweeps, exist_ok=True)
         write_json(path, {**record, "created": before.get("created", record["created"])})
 
-    def collect(self, known: Iterable[Any] = (), sweeps: Optional[List[str]] = None) -> Stream:
-        """Send what is new since `known` (rows of sweep, job, attempt, offset, final); then records and journal."""
+    def collect(self, known: Iterable[Any] = (), sweeps: Optional[List[str]] = None, journal: int = 0) -> Stream:
+        """Send what is new since `known` (rows of sweep, job, attempt, offset, final) in chunks of reports.
+
+        The final answer holds the sweeps' records and what stands in the journal after the byte offset `journal`.
+        """
         attempt.replay_spool(self.local)
         keeper = rouse(self.home, self.local)
         if self.collector is None:
@@ -150,8 +153,9 @@ class Agent:
         yield batch
         names = [name for name in self.home.sweep_names() if sweeps is None or name in sweeps]
         records = [record for record in (read_json(self.home.sweep(name)) for name in names) if record]
-        journal = read(self.home.journal).events
-        return {"records": records, "journal": journal, "keeper": keeper, "t": time.time()}
+        lines = read(self.home.journal, journal)
+        told = {"lines": lines.events, "offset": lines.offset}
+        return {"records": records, "journal": told, "keeper": keeper, "host": host.name(), "t": time.time()}
 
     def stop(self, jobs: List[Tuple[str, str]], grace: Optional[float] = None, by: str = "") -> Reply:
         """Stop jobs: those that wait are ended before they begin, those that run get a stop request and SIGTERM."""

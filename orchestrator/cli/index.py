@@ -1,0 +1,74 @@
+"""`orch index`: the index is only an index; make it again from the run folders, or compare it with them."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from argparse import Namespace
+from pathlib import Path
+from typing import Any
+
+from jobs.errors import Findings
+from jobs.state import QUEUED, RUNNING
+
+from ..collect import fresh_index, index_path, refresh
+from ..config import Settings
+from ..dispatch import Contact
+from ..store import Index, compare, discard
+from .output import Output
+from .parser import Parser
+
+EXAMPLES = """
+orch index check
+orch index rebuild
+"""
+
+
+def add_arguments(parser: Parser) -> None:
+    """Declare the verbs."""
+    parser.add_verb("rebuild", "Make the index again from the run folders; the old one is parked", "orch index rebuild")
+    parser.add_verb("check", "Compare the index with the run folders; exit 6 when they differ", "orch index check")
+
+
+def run(args: Namespace, settings: Settings, out: Output) -> int:
+    """Rebuild or check."""
+    with Contact(settings) as contact:
+        path = index_path(settings, contact.home_id)
+        if args.verb == "rebuild":
+            return _rebuild(contact, path, out)
+        with tempfile.TemporaryDirectory() as folder, Index.open(Path(folder) / "index.db", force=True) as anew:
+            refresh(contact, anew)
+            return _check(settings, anew, out)
+
+
+def _rebuild(contact: Contact, path: Path, out: Output) -> int:
+    began = time.monotonic()
+    parked = discard(path) if path.exists() else None
+    with Index.open(path) as index:
+        rows = refresh(contact, index).rows
+        jobs = len(index.jobs())
+    out.json({"index": str(path), "jobs": jobs, "rows": rows, "parked": str(parked) if parked else None})
+    out.result(f"index made again: {jobs} jobs, {rows} rows, {time.monotonic() - began:.1f} s")
+    if parked:
+        out.note(f"the old one lies at {parked}")
+    return 0
+
+
+def _check(settings: Settings, anew: Index, out: Output) -> int:
+    """Compare what the index had, brought up to date, with an index made from nothing."""
+    with fresh_index(settings) as (_, index):
+        rows = index.jobs()
+        moving = {row.id for row in (*rows, *anew.jobs()) if row.state in (RUNNING, QUEUED)}
+        found = compare(_settled(index, moving), _settled(anew, moving))
+    found += [f"{row.sweep}: job {row.label}: {row.warning}" for row in anew.jobs() if row.warning]
+    out.json({"jobs": len(rows), "differences": found})
+    if not found:
+        out.result(f"index and run folders agree: {len(rows)} jobs, {len(moving)} of them still moving and left out")
+        return 0
+    out.result("\n".join(found))
+    out.note(f"{len(found)} findings. The run folders are the truth: orch index rebuild believes them.")
+    return Findings.exit_code
+
+
+def _settled(index: Index, moving: set[str]) -> dict[tuple[Any, ...], Any]:
+    return {key: value for key, value in index.content().items() if not moving & {*map(str, key)}}

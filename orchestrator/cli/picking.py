@@ -1,0 +1,49 @@
+"""Which jobs a command means: a sweep's name, a job's label, its id or the beginning of its id."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from jobs.errors import NotFound, UsageError
+
+from ..store import Index, JobRow
+from .parser import Parser
+
+
+def add_job_arguments(parser: Parser, several: bool) -> None:
+    """Declare the job words and `--sweep`."""
+    text = "label (rotate/3), id or beginning of an id" + (", or a sweep's name for all its jobs" if several else "")
+    parser.add_argument("jobs" if several else "job", nargs="+" if several else None, metavar="JOB", help=text)
+    parser.add_argument("--sweep", metavar="NAME", help="look in this sweep only")
+
+
+def pick(index: Index, words: Sequence[str], sweep: str | None) -> list[JobRow]:
+    """Return the jobs that the words mean, each once, in the order of the words.
+
+    Raises
+    ------
+    NotFound
+        A word means nothing; the nearest label is named.
+    UsageError
+        A word fits several jobs.
+    """
+    sweeps = {row.name for row in index.sweeps()}
+    found: dict[tuple[str, str], JobRow] = {}
+    for word in words:
+        whole = word in sweeps and sweep in (None, word)
+        rows = [row for row in index.jobs(word) if row.position is not None] if whole else [index.job(sweep, word)]
+        found.update({(row.sweep, row.id): row for row in rows})
+    return list(found.values())
+
+
+def pick_one(index: Index, word: str, sweep: str | None) -> JobRow:
+    """Return the one job that a word means; where a label stands in several sweeps, the newest sweep's job."""
+    if sweep is None:
+        for row in reversed(index.sweeps()):
+            try:
+                return index.job(row.name, word)
+            except NotFound:
+                continue
+            except UsageError:
+                raise
+    return index.job(sweep, word)

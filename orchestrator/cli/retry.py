@@ -1,0 +1,62 @@
+"""`orch retry`: a new attempt of jobs that have ended; nothing of the former attempts is overwritten."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from typing import Any
+
+from jobs.errors import UsageError
+from jobs.spec import JobSpec
+from jobs.state import DONE, HOLES
+
+from ..collect import fresh_index, refresh
+from ..config import Settings
+from ..dispatch import Contact
+from ..store import JobRow
+from .output import Output
+from .parser import Parser
+from .picking import add_job_arguments, pick
+
+EXAMPLES = """
+orch retry rotate/3
+orch retry augmentations
+orch retry rotate/3 --again
+"""
+
+
+def add_arguments(parser: Parser) -> None:
+    """Declare arguments and options."""
+    add_job_arguments(parser, several=True)
+    parser.add_argument("--again", action="store_true", help="also jobs that are done")
+
+
+def run(args: Namespace, settings: Settings, out: Output) -> int:
+    """Queue a new attempt, with the code that was pinned, for each job that failed, was stopped or interrupted."""
+    with fresh_index(settings) as (contact, index):
+        rows = pick(index, args.jobs, args.sweep)
+        wanted = [row for row in rows if row.state in HOLES or (args.again and row.state == DONE)]
+        if not wanted and len(rows) == 1:
+            raise UsageError(f"{rows[0].label} is {rows[0].state}: there is nothing to retry", _hint(rows[0]))
+        specs = [_spec(contact, row) for row in wanted]
+        done = contact.submit(None, specs, again=[row.id for row in wanted]) if specs else []
+        refresh(contact, index)
+    labels = {row.id: row.label for row in wanted}
+    out.json([{**item, "label": labels[item["id"]]} for item in done])
+    out.table(
+        ["job", "attempt", "what was done"], [[labels[item["id"]], item["attempt"], item["action"]] for item in done]
+    )
+    if not wanted:
+        out.note(f"Nothing to retry: none of {len(rows)} jobs failed, was stopped or interrupted.")
+    else:
+        out.next("orch status --watch")
+    return 0
+
+
+def _hint(row: JobRow) -> str:
+    return f"orch retry {row.label} --again" if row.state == DONE else f"orch why {row.label}"
+
+
+def _spec(contact: Contact, row: JobRow) -> dict[str, Any]:
+    """The specification of the newest attempt, without what the host added."""
+    shown = contact.show(row.sweep, row.id)
+    return JobSpec.from_json(shown["attempts"][-1]["spec"]).to_json()

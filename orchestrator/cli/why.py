@@ -1,0 +1,107 @@
+"""`orch why`: a job's state in words, each with its evidence, and what to do about it."""
+
+from __future__ import annotations
+
+import time
+from argparse import Namespace
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from jobs.state import FAILED, HOLES, INTERRUPTED, QUEUED, RUNNING, STOPPED, UNREACHABLE
+
+from ..collect import fresh_index
+from ..config import Settings
+from ..progress import duration
+from ..store import PLANNED, Index, JobRow
+from .output import Output
+from .parser import Parser
+from .picking import add_job_arguments, pick_one
+
+EXAMPLES = """
+orch why rotate/3
+orch why rotate/3 --sweep augmentations --json
+"""
+
+_NEXT = {
+    QUEUED: "orch status --watch",
+    RUNNING: "orch logs {label} -f",
+    FAILED: "orch logs {label}, then orch retry {label}",
+    STOPPED: "orch retry {label}",
+    INTERRUPTED: "orch retry {label}",
+    UNREACHABLE: "orch status --refresh, once the host answers",
+    PLANNED: "orch sweep {sweep}",
+}
+
+
+def add_arguments(parser: Parser) -> None:
+    """Declare arguments and options."""
+    add_job_arguments(parser, several=False)
+
+
+def run(args: Namespace, settings: Settings, out: Output) -> int:
+    """Explain one job."""
+    with fresh_index(settings) as (contact, index):
+        row = pick_one(index, args.job, args.sweep)
+        shown = contact.show(row.sweep, row.id)
+        ahead = _ahead(index, row)
+    told = list(_tell(row, shown, ahead))
+    out.json({"sweep": row.sweep, "id": row.id, "label": row.label, "state": row.state, "told": told, **shown})
+    out.result("\n".join([f"{row.label} ({row.sweep}, {row.id}) is {row.state}", *(f"  {line}" for line in told)]))
+    if row.state in _NEXT:
+        out.next(_NEXT[row.state].format(label=row.label, sweep=row.sweep))
+    return 0
+
+
+def _ahead(index: Index, row: JobRow) -> int:
+    """How many jobs of the same sweep wait before this one."""
+    waiting = [other.id for other in index.jobs(row.sweep) if other.state == QUEUED]
+    return waiting.index(row.id) if row.id in waiting else 0
+
+
+def _tell(row: JobRow, shown: Mapping[str, Any], ahead: int) -> Iterator[str]:
+    if row.position is None:
+        yield "the sweep file no longer asks for this job: it is kept, but not counted"
+    if row.state == PLANNED:
+        yield "it was never queued"
+    if row.state == QUEUED:
+        yield f"it waits for a free slot; {ahead} jobs of this sweep are before it"
+    for item in shown["attempts"]:
+        yield from _attempt(item)
+    if row.state in HOLES:
+        yield "it is a hole: the same sweep again, or a retry, starts a new attempt"
+    spec = (shown["attempts"][-1]["spec"] if shown["attempts"] else None) or next(iter(shown["queued"]), None)
+    if spec:
+        yield from _origin(spec)
+
+
+def _attempt(item: Mapping[str, Any]) -> Iterator[str]:
+    verdict, exit_record, spec = item["verdict"], item["exit"], item["spec"]
+    claim = spec.get("claim", {})
+    begun = time.strftime("%d %b %H:%M:%S", time.localtime(claim.get("at", 0)))
+    line = f"attempt {spec.get('attempt')} on {claim.get('host')} at {begun}: {verdict['state']} ({verdict['reason']})"
+    if exit_record and exit_record.get("began", True):
+        line += (
+            f", after {duration(exit_record['ended'] - exit_record['started'])}, exit status {exit_record['status']}"
+        )
+    yield line
+    failure = (exit_record or {}).get("failure")
+    if failure:
+        yield f"  evidence: {failure['evidence']}"
+        yield f"  repair:   {failure['hint']}"
+    if verdict["warning"]:
+        yield f"  warning:  {verdict['warning']}"
+    if spec.get("resume"):
+        yield "  it went on from the last checkpoint of the attempt before"
+
+
+def _origin(spec: Mapping[str, Any]) -> Iterator[str]:
+    """What made this job itself, and on what it ran."""
+    cell, provenance = spec["cell"], spec.get("provenance", {})
+    parts = [f"{key} {cell[key]}" for key in ("data", "split", "fold", "seed") if cell.get(key) is not None]
+    yield f"its identity: program {cell['program']}, " + (", ".join(parts) or "its words and grid values")
+    git = provenance.get("git") or {}
+    state = " with uncommitted changes" if git.get("dirty") else ""
+    commit = f" (git {git['commit'][:7]}{state})" if git.get("commit") else ""
+    yield f"its code: {provenance.get('code') or 'not pinned'}{commit}"
+    placement = spec.get("placement", {})
+    yield f"its place: {placement.get('host')}, because {placement.get('reason')}"

@@ -1,0 +1,122 @@
+"""Watch a sweep until it is over: a live display on a terminal, a line now and then elsewhere."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from . import progress
+from .cli.output import Output
+from .collect import refresh
+from .dispatch import Contact
+from .progress import Progress, duration
+from .store import Index, JobRow
+
+FASTEST, SLOWEST = 0.25, 2.0  # seconds between looks: quick while jobs end, calm otherwise
+LINE_EVERY = 15.0  # seconds between lines where there is no terminal
+BAR = 24  # characters
+MOST_ROWS = 8  # running and troubled jobs that are listed
+
+
+class Monitor:
+    """Looks at one sweep again and again.
+
+    Parameters
+    ----------
+    metric:
+        Value that is shown for running jobs, and whose best is shown.
+    steps:
+        Steps that one job has at most, for the time left.
+    """
+
+    def __init__(self, contact: Contact, index: Index, sweep: str, metric: str | None, steps: int | None = None):
+        self._contact, self._index, self._sweep = contact, index, sweep
+        self._metric, self._steps = metric, steps
+        self._spans: dict[str, float] = {}
+        self._began = time.monotonic()
+
+    def look(self) -> Progress:
+        """Bring the index up to date and measure.
+
+        Raises
+        ------
+        Unreachable
+            The host does not answer.
+        """
+        self._spans.update(refresh(self._contact, self._index, [self._sweep]).spans)
+        return progress.measure(self._index.jobs(self._sweep), self._metric, self._spans, self._steps)
+
+    def follow(self, out: Output) -> Progress:
+        """Show the progress until the sweep is over; return the last one."""
+        pause, ended = FASTEST, -1
+        with self._display(out) as show:
+            while True:
+                now = self.look()
+                show(now)
+                if now.over:
+                    return now
+                pause = FASTEST if now.ended != ended else min(SLOWEST, pause * 1.3)
+                ended = now.ended
+                time.sleep(pause)
+
+    @contextmanager
+    def _display(self, out: Output) -> Iterator[Callable[[Progress], None]]:
+        if not out.progress:
+            yield self._plain(out)
+            return
+        from rich.live import Live
+        from rich.text import Text
+
+        with Live(console=out.console(), auto_refresh=False, transient=True) as live:
+            yield lambda now: live.update(Text("\n".join(self.lines(now))), refresh=True)
+
+    def _plain(self, out: Output) -> Callable[[Progress], None]:
+        last = [0.0, -1.0]
+
+        def show(now: Progress) -> None:
+            due = time.monotonic() - last[0] >= LINE_EVERY and now.ended != last[1]
+            if due or now.over:
+                out.note(self.headline(now))
+                last[:] = time.monotonic(), now.ended
+
+        return show
+
+    def headline(self, now: Progress) -> str:
+        """Return one line: counts, time, rate, best."""
+        parts = [f"{self._sweep}  {progress.counts_text(now.counts)}", duration(time.monotonic() - self._began)]
+        if now.left is not None and not now.over:
+            parts[-1] += f", about {duration(now.left)} left"
+        if now.per_minute is not None:
+            parts.append(f"{now.per_minute:.3g} jobs/min")
+        if now.best:
+            parts.append(f"best {_name(self._metric)} {now.best[0]:.3f} ({now.best[1]})")
+        return "   ".join(parts)
+
+    def lines(self, now: Progress) -> list[str]:
+        """Return the whole display: bar and counts, running jobs, jobs in trouble."""
+        filled = BAR * now.ended // max(1, now.total)
+        head = f"{'▇' * filled}{'░' * (BAR - filled)}  {self.headline(now)}"
+        listed = [*(self._running(row) for row in now.running), *(_trouble(row) for row in now.troubled)]
+        more = len(listed) - MOST_ROWS
+        return [head, *listed[:MOST_ROWS], *([f"  … {more} more"] if more > 0 else [])]
+
+    def _running(self, row: JobRow) -> str:
+        parts = [f"  running      {row.label}"]
+        if row.step is not None:
+            parts.append(f"step {row.step}" + (f" of at most {self._steps}" if self._steps else ""))
+        value = progress.shown_value(row.values, self._metric)
+        if value is not None:
+            parts.append(f"{_name(self._metric)} {value:.3f}")
+        seconds = row.values.get("seconds")
+        if isinstance(seconds, int | float):
+            parts.append(f"{seconds:.2g} s/step")
+        return "  ".join(parts)
+
+
+def _trouble(row: JobRow) -> str:
+    return f"  {row.state:<12} {row.label}  {row.reason}"
+
+
+def _name(metric: str | None) -> str:
+    return {"dice": "validation Dice"}.get(metric or "", metric or "value")

@@ -1,0 +1,128 @@
+"""How far a sweep is: counts, rate, what is left, the best so far. Pure: index rows in, a frozen value out."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from jobs.state import DONE, ENDED, FAILED, INTERRUPTED, QUEUED, RUNNING, STOPPED, UNREACHABLE
+
+from .store import PLANNED, JobRow
+
+ORDER = (DONE, RUNNING, QUEUED, PLANNED, FAILED, STOPPED, INTERRUPTED, UNREACHABLE)
+
+
+@dataclass(frozen=True)
+class Progress:
+    """A sweep at one moment.
+
+    Attributes
+    ----------
+    counts:
+        Jobs by state, in the order people read them, without zeros.
+    total, ended:
+        All jobs; those that have ended, well or not.
+    per_minute:
+        Ended jobs per minute at the present pace, or None before the first has ended.
+    left:
+        Seconds until everything has ended, or None.
+    best:
+        Best value so far, with the label of its job, or None.
+    running, troubled:
+        Rows of the running jobs; of those that failed, were stopped or interrupted, or cannot be reached.
+    """
+
+    counts: Mapping[str, int]
+    total: int
+    ended: int
+    per_minute: float | None
+    left: float | None
+    best: tuple[float, str] | None
+    running: tuple[JobRow, ...]
+    troubled: tuple[JobRow, ...]
+
+    @property
+    def over(self) -> bool:
+        """Nothing runs or waits any more (what is unreachable may still do either)."""
+        return not any(self.counts.get(state) for state in (RUNNING, QUEUED))
+
+
+def measure(
+    rows: Sequence[JobRow], metric: str | None, spans: Mapping[str, float], steps: int | None = None
+) -> Progress:
+    """Work out the progress of a sweep.
+
+    Parameters
+    ----------
+    rows:
+        The sweep's jobs.
+    metric:
+        Value whose best is shown; higher is better (Dice).
+    spans:
+        Seconds that ended jobs took, by job id.
+    steps:
+        Steps (epochs) that a job has at most, or None.
+    """
+    current = [row for row in rows if row.position is not None]
+    counted = Counter(row.state for row in current)
+    running = tuple(row for row in current if row.state == RUNNING)
+    ended = sum(counted[state] for state in ENDED)
+    pace = _pace(running, counted[QUEUED], spans, steps)
+    return Progress(
+        counts={state: counted[state] for state in ORDER if counted[state]},
+        total=len(current),
+        ended=ended,
+        per_minute=pace[0],
+        left=pace[1],
+        best=best_value(current, metric),
+        running=running,
+        troubled=tuple(row for row in current if row.state in (FAILED, STOPPED, INTERRUPTED, UNREACHABLE)),
+    )
+
+
+def _pace(
+    running: Sequence[JobRow], queued: int, spans: Mapping[str, float], steps: int | None
+) -> tuple[float | None, float | None]:
+    """Jobs per minute and seconds left, from the mean duration of the jobs that have ended."""
+    side_by_side = len(running)
+    if not spans or not side_by_side:
+        return None, None
+    mean = sum(spans.values()) / len(spans)
+    begun = sum(min(1.0, (row.step or 0) / steps) for row in running) if steps else 0.0
+    work = (queued + side_by_side - begun) * mean
+    rate = 60.0 * side_by_side / mean if mean else None
+    return rate, work / side_by_side
+
+
+def best_value(rows: Sequence[JobRow], metric: str | None) -> tuple[float, str] | None:
+    """Return the highest newest value of a metric and its job's label, or None."""
+    found = [(value, row.label) for row in rows if (value := shown_value(row.values, metric)) is not None]
+    return max(found, default=None)
+
+
+def shown_value(values: Mapping[str, Any], metric: str | None) -> float | None:
+    """Return the value that people watch: `val_<metric>`, else the metric itself."""
+    for name in (f"val_{metric}", metric or ""):
+        if isinstance(values.get(name), int | float):
+            return float(values[name])
+    return None
+
+
+def duration(seconds: float | None) -> str:
+    """Return a time span for people: `45 s`, `4 min 05`, `3 h 40`."""
+    if seconds is None:
+        return "?"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d}"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d}"
+
+
+def counts_text(counts: Mapping[str, int]) -> str:
+    """Return `12 done · 3 running · 20 queued`."""
+    return " · ".join(f"{count} {state}" for state, count in counts.items()) or "no jobs"
+
