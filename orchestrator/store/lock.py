@@ -15,6 +15,7 @@ from jobs.errors import OrchError, disk_error
 
 WAIT = 20.0  # s a second writer waits; one batch of a big sweep takes about 1 s
 _PAUSE = 0.02  # s between two tries
+_FAR = 1 << 20  # the byte that Windows locks: it lets nobody read what is locked, and the name must be readable
 
 
 @contextmanager
@@ -56,32 +57,23 @@ def _acquire(handle: int, path: Path, wait: float) -> None:
         time.sleep(_PAUSE)
 
 
-if sys.platform == "win32":
-    import msvcrt
+def _try(handle: int) -> bool:
+    """Lock the file or say that somebody else has; the modules differ, and each exists on its own system only."""
+    try:
+        if sys.platform == "win32":
+            import msvcrt
 
-    _FAR = 1 << 20  # the locked byte; Windows forbids others to read what is locked, and the text must be readable
-
-    def _try(handle: int) -> bool:
-        os.lseek(handle, _FAR, os.SEEK_SET)
-        try:
+            os.lseek(handle, _FAR, os.SEEK_SET)
             msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)
-        except OSError as error:
-            if error.errno not in (errno.EACCES, errno.EDEADLK):
-                raise
-            return False
-        return True
+        else:
+            import fcntl
 
-else:
-    import fcntl
-
-    def _try(handle: int) -> bool:
-        try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            if error.errno not in (errno.EAGAIN, errno.EACCES):
-                raise
-            return False
-        return True
+    except OSError as error:
+        if error.errno not in (errno.EAGAIN, errno.EACCES, errno.EDEADLK):
+            raise
+        return False
+    return True
 
 
 def _sign(handle: int) -> None:
