@@ -8,8 +8,10 @@ from typing import Any, Dict, Iterable, Iterator, List, NamedTuple, Optional, Tu
 from . import events, host
 from .atomic import read_json
 from .attempt import evidence, read_exit, read_result
+from .errors import ContractError
 from .folder import Home, HostFolder, RunFolder
 from .queue import Key, Queue
+from .spec import JobSpec
 from .state import ENDED, Evidence, Verdict, judge
 
 
@@ -73,6 +75,8 @@ class Collector:
         report.update(events=lines.events, offset=lines.offset)
         if lines.damaged:
             report["verdict"]["warning"] = "events.jsonl has {} damaged lines".format(lines.damaged)
+        if before is None:
+            report["verdict"]["warning"] += _tampering(job)
         final = verdict.state in ENDED
         if final:
             report.update(_ending(folder, report["verdict"]))
@@ -118,6 +122,14 @@ def _ending(folder: RunFolder, verdict: Dict[str, Any]) -> Dict[str, Any]:
     if record and "files" in record and record["files"] != handed_in(folder):
         verdict["warning"] = "edited by hand after its end: {}".format(_differing(record["files"], handed_in(folder)))
     return {"exit": record, "result": result, "cases": cases}
+
+
+def _tampering(job: Dict[str, Any]) -> str:
+    try:
+        JobSpec.from_json(job)
+    except ContractError as error:
+        return error.message
+    return ""
 
 
 def _differing(before: Dict[str, str], now: Dict[str, str]) -> str:
