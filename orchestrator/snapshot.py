@@ -1,7 +1,7 @@
 """Code snapshots: what a sweep runs is copied once to `<home>/code/<hash>/` and never changes there.
 
-The trainer's snapshot holds the packages `trainer` and `jobs` and a three-line `__main__.py`; a command's snapshot holds
-the files that `code:` lists. No image or medical file gets in: code travels to hosts and is kept.
+The trainer's snapshot holds the packages `trainer` and `jobs` and a three-line `__main__.py`; a command's holds the
+files that `code:` lists. No image or medical file gets in: code travels to hosts and is kept.
 """
 
 from __future__ import annotations
@@ -121,8 +121,9 @@ def take(home: Home, files: Mapping[str, Path], main: str = "") -> Snapshot:
     target = Path(home.code, number)
     if not target.is_dir():
         try:
-            _copy(files, main, target)
+            target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             write_json(f"{target}.json", {"contract": CONTRACT, "hash": number, "files": hashes})
+            _copy(files, main, target)
         except OSError as error:
             raise disk_error(error, str(target)) from error
     return Snapshot(number, str(target), hashes)
