@@ -25,10 +25,10 @@ class Curve(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class SweepRow:
-    """A sweep: its name, when it was created (s since 1970) and its record in the orch home (empty when lost)."""
+    """A sweep: its name, when it was created (ISO 8601, UTC) and its record in the orch home (empty when lost)."""
 
     name: str
-    created: float | None
+    created: str | None
     record: Mapping[str, Any]
 
 

@@ -27,7 +27,7 @@ sweep = Table(
     metadata,
     Column("id", Integer, primary_key=True),
     Column("name", Text, nullable=False, unique=True),
-    Column("created", Float),  # s since 1970, UTC
+    Column("created", Text),  # ISO 8601, UTC
     Column("record", Text),  # JSON: the sweep record as the orch home holds it
 )
 

@@ -29,7 +29,7 @@ CREATE TABLE position (
 CREATE TABLE sweep (
 	id INTEGER NOT NULL,
 	name TEXT NOT NULL,
-	created FLOAT,
+	created TEXT,
 	record TEXT,
 	PRIMARY KEY (id),
 	UNIQUE (name)

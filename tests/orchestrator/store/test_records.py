@@ -12,7 +12,7 @@ Make = Callable[..., dict[str, Any]]
 
 def record(*cells: tuple[str, str]) -> dict[str, Any]:
     listed = [{"id": uid, "label": label, "names": {"strategy": label}} for uid, label in cells]
-    return {"contract": 1, "name": "demo", "created": 5.0, "cells": listed}
+    return {"contract": 1, "name": "demo", "created": "2026-01-01T00:00:00Z", "cells": listed}
 
 
 def test_cells_without_an_attempt_are_planned(index: Index) -> None:
