@@ -43,10 +43,7 @@ def save(folder: RunFolder, which: str, content: Mapping[str, Any], about: Mappi
     temporary = path.with_suffix(f".tmp-{os.getpid()}")
     former = read_json(_sidecar(path)) or {}
     try:
-        with temporary.open("wb") as handle:
-            torch.save({"format": FORMAT, **content}, handle)
-            handle.flush()
-            os.fsync(handle.fileno())
+        _write(temporary, {"format": FORMAT, **content})
         sha256 = file_sha256(temporary)
         write_json(_sidecar(path), {"contract": 1, "sha256": sha256, "former": former.get("sha256"), **about})
         temporary.replace(path)
@@ -55,6 +52,18 @@ def save(folder: RunFolder, which: str, content: Mapping[str, Any], about: Mappi
         raise disk_error(error, str(path)) from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _write(path: Path, content: Mapping[str, Any]) -> None:
+    try:
+        with path.open("wb") as handle:
+            torch.save(content, handle)
+            handle.flush()
+            os.fsync(handle.fileno())
+    except RuntimeError as error:  # torch closes its archive after a full disk, and fails again
+        if isinstance(error.__context__, OSError):
+            raise error.__context__ from error
+        raise
 
 
 def load(folder: RunFolder, which: str, device: str = "cpu") -> dict[str, Any] | None:
