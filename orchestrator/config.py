@@ -111,7 +111,7 @@ class Settings:
             return Value({name: source._asdict() for name, source in self.data.items()}, self._data_origin())
         for value, origin, folder in self._layers(key):
             if value is not None:
-                return Value(_typed(key, value, folder, origin), origin)
+                return Value(checked_value(key, value, folder, origin), origin)
         return Value(self._default(key), "default")
 
     def _layers(self, key: str) -> list[tuple[Any, str, Path]]:
@@ -246,7 +246,14 @@ def _check_data_value(document: Document, place: tuple[str | int, ...], key: str
         raise document.error(place, f"must be a text, not {item!r}", f"{key}: path or pattern")
 
 
-def _typed(key: str, value: Any, folder: Path, origin: str) -> Any:
+def checked_value(key: str, value: Any, folder: Path, origin: str) -> Any:
+    """Return a scalar setting with its type: paths are absolute, relative ones start in `folder`.
+
+    Raises
+    ------
+    UsageError
+        It has the wrong type; the message names `origin`.
+    """
     if key == "parallel":
         if isinstance(value, bool) or not str(value).isdecimal() or int(value) < 1:
             raise UsageError(f"{origin}: parallel must be a whole number of at least 1, not '{value}'", "parallel: 4")
