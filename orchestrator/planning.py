@@ -23,8 +23,6 @@ from .program import Program, Progress
 from .sweep import TRAINER, SweepFile, find_sweep, load_sweep
 from .words import counted
 
-RERUN = ("none", "changed", "all")
-
 
 @dataclass(frozen=True)
 class Prepared:
@@ -67,15 +65,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--folds", metavar="0,2", help="only these folds; ranges such as 0..2 are allowed")
     parser.add_argument("--seeds", metavar="0,1", help="only these seeds")
     parser.add_argument("--name", metavar="NAME", help="record under this name instead of the file's")
-    parser.add_argument(
-        "--rerun",
-        choices=RERUN,
-        help="when the code changed since the sweep began: fill holes with the code pinned then (none, the default), "
-        "run again what ran with other code (changed), or all",
-    )
 
 
-def prepare(args: Namespace, settings: Settings, progress: Progress | None = None) -> Prepared:
+def prepare(args: Namespace, settings: Settings, progress: Progress | None = None, rerun: str = "none") -> Prepared:
     """Return the plan of the sweep that the command line names.
 
     New data is registered, a missing split made, the code copied to the home: all of it is kept and used again.
@@ -86,6 +78,8 @@ def prepare(args: Namespace, settings: Settings, progress: Progress | None = Non
         See `add_arguments`.
     progress:
         Gets lines while volumes are read.
+    rerun:
+        `none`: go on with the code that an earlier run of the sweep pinned. `changed`, `all`: take the code as it is.
 
     Raises
     ------
@@ -94,7 +88,7 @@ def prepare(args: Namespace, settings: Settings, progress: Progress | None = Non
     """
     sweep = _sweep(args, settings)
     home, identity = open_home(str(settings.home))
-    code, changed = _code(home, sweep, args.rerun)
+    code, changed = _code(home, sweep, rerun)
     if sweep.kind == TRAINER and code:
         made = _trainer_plan(args, sweep, _Place(settings, home, identity, progress), code)
     else:
@@ -131,7 +125,7 @@ def trainer_program(settings: Settings, code: snapshot.Snapshot) -> tuple[Progra
     return Program(found.python, code.path), found.to_json()
 
 
-def _code(home: Home, sweep: SweepFile, rerun: str | None) -> tuple[snapshot.Snapshot | None, tuple[str, ...]]:
+def _code(home: Home, sweep: SweepFile, rerun: str) -> tuple[snapshot.Snapshot | None, tuple[str, ...]]:
     """Return the code to run, and the files here that differ from it.
 
     The same sweep again goes on with the code it was pinned to, so that all cells stay comparable, unless the person
@@ -144,7 +138,7 @@ def _code(home: Home, sweep: SweepFile, rerun: str | None) -> tuple[snapshot.Sna
     else:
         return None, ()
     known = (read_json(home.sweep(sweep.name)) or {}).get("code")
-    if not known or known == here.hash or rerun in ("changed", "all"):
+    if not known or known == here.hash or rerun != "none":
         return here, ()
     pinned = snapshot.recorded(home, known)
     return pinned, tuple(snapshot.changed_files(pinned, here))
@@ -212,8 +206,8 @@ def _numbers(text: str | None, flag: str) -> tuple[int, ...] | None:
         raise UsageError(f"--{flag}: '{text}' is no list of numbers", f"write --{flag} 0,1 or --{flag} 0..2") from None
 
 
-def describe(prepared: Prepared) -> str:
-    """Return the plan in words: jobs, data, split, code, and what was decided, each with its reason."""
+def describe(prepared: Prepared) -> list[str]:
+    """Return the plan in lines: jobs, data, split, code, and what was decided, each with its reason."""
     made = prepared.plan
     total, chosen = len(made.cells), len(made.specs)
     share = f"{chosen} of " if chosen != total else ""
@@ -229,7 +223,7 @@ def describe(prepared: Prepared) -> str:
     if prepared.changed:
         lines.append(f"  code pinned when the sweep began; changed here since: {', '.join(prepared.changed[:5])}")
         lines.append("  --rerun changed runs again what the change concerns")
-    return "\n".join(lines)
+    return lines
 
 
 def _git_state(made: Plan) -> str:
@@ -237,19 +231,3 @@ def _git_state(made: Plan) -> str:
     if not git.get("commit"):
         return str(git.get("reason", "no git"))
     return f"git {git['commit'][:7]}, {'with uncommitted changes' if git['dirty'] else 'clean'}"
-
-
-def to_json(prepared: Prepared) -> dict[str, Any]:
-    """Return the plan for programs (`orch sweep --dry-run --json`)."""
-    made = prepared.plan
-    return {
-        "sweep": made.sweep.name,
-        "source": made.sweep.path,
-        "kind": made.sweep.kind,
-        "data": {"name": made.data.name, "hash": made.data.hash, "patients": made.data.patients} if made.data else None,
-        "split": made.split.hash if made.split else None,
-        "code": made.pins.code,
-        "changed": list(prepared.changed),
-        "notes": list(made.notes),
-        "jobs": [{"id": spec.id, "label": spec.label, "names": dict(spec.names)} for spec in made.specs],
-    }
