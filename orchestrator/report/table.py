@@ -1,0 +1,157 @@
+"""The comparison table as plain values and as texts: the same columns on a terminal, in HTML, Markdown and CSV."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from .summary import Group, Strategy, Summary
+
+MISSING = "–"
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column: a short heading, what it means, how its values are written.
+
+    `form` is `text`, `count`, `score` (3 decimals), `spread` (mean ± SD), `number` (4 digits) or `time` (s).
+    """
+
+    name: str
+    meaning: str
+    form: str = "text"
+
+
+@dataclass(frozen=True)
+class Table:
+    """Columns and rows; a value of a `spread` column is a pair, a missing value is None."""
+
+    columns: tuple[Column, ...]
+    rows: tuple[tuple[Any, ...], ...]
+
+    def texts(self) -> list[list[str]]:
+        """Return all values written out; widths are the caller's business."""
+        return [
+            [write(value, column.form) for value, column in zip(row, self.columns, strict=True)] for row in self.rows
+        ]
+
+
+def comparison(summary: Summary) -> Table:
+    """Return the table that compares strategies, or the grid points of any other sweep."""
+    return _of_strategies(summary) if summary.kind == "trainer" else _of_groups(summary)
+
+
+def write(value: Any, form: str) -> str:
+    """Write one value; a missing one is a dash."""
+    if value is None:
+        return MISSING
+    if form == "spread":
+        return _spread(value)
+    if form == "score":
+        return f"{value:.3f}"
+    if form == "time":
+        return duration(value)
+    if form == "number" and not isinstance(value, int):
+        return f"{value:.4g}"
+    return str(value)
+
+
+def duration(seconds: float) -> str:
+    """Write a time: `0.4 s`, `42 s`, `3 min 20 s`, `2 h 05`."""
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02} s"
+    minutes = round(seconds / 60)
+    return f"{minutes // 60} h {minutes % 60:02}"
+
+
+def _spread(value: tuple[float | None, float | None]) -> str:
+    average, deviation = value
+    if average is None:
+        return MISSING
+    return f"{average:.3f}" if deviation is None else f"{average:.3f} ± {deviation:.3f}"
+
+
+_HEAD = (
+    Column("strategy", "augmentation"),
+    Column("cells", "cells with a result that counts, of all cells"),
+    Column("patients", "patients with a defined Dice", "count"),
+    Column("Dice", "mean ± standard deviation over patients of the volume Dice", "spread"),
+)
+_COMMON = Column("on common", "the same over the patients that every strategy has", "spread")
+_MIDDLE = (
+    Column("median", "median over patients", "score"),
+    Column("worst", "lowest patient", "score"),
+)
+_TAIL = (
+    Column(
+        "slice Dice", "mean over slices, where two empty slices agree with 1: for comparison with older tables", "score"
+    ),
+    Column("epochs", "mean over runs", "number"),
+    Column("s/epoch", "seconds per epoch, mean over runs", "number"),
+    Column("time", "training time, sum over runs", "time"),
+)
+
+
+def _of_strategies(summary: Summary) -> Table:
+    shared = any(row.common for row in summary.strategies)
+    classes = summary.classes if len(summary.classes) > 1 else ()
+    columns = (
+        *_HEAD,
+        *([_COMMON] if shared else []),
+        *(Column(name, f"Dice of {name}, mean ± SD over patients", "spread") for name in classes),
+        *_MIDDLE,
+        *(Column(f"fold {fold}", f"mean Dice over the patients of fold {fold}", "score") for fold in summary.folds),
+        *_TAIL,
+    )
+    return Table(columns, tuple(_row(row, shared, classes) for row in summary.strategies))
+
+
+def _row(row: Strategy, shared: bool, classes: Sequence[str]) -> tuple[Any, ...]:
+    common = [(row.common.mean, row.common.sd) if row.common else None] if shared else []
+    return (
+        row.name,
+        f"{row.done}/{row.cells}",
+        row.dice.n,
+        (row.dice.mean, row.dice.sd),
+        *common,
+        *((row.classes[name].mean, row.classes[name].sd) for name in classes),
+        row.dice.median,
+        row.dice.worst,
+        *row.folds,
+        row.slice_dice,
+        row.epochs,
+        row.seconds_per_epoch,
+        row.seconds,
+    )
+
+
+def _of_groups(summary: Summary) -> Table:
+    repeated = any(group.cells > 1 for group in summary.groups)
+    meaning = "of the result" + (", mean over folds and seeds" if repeated else "")
+    columns = (
+        *(
+            Column(name, "grid column", "number" if _numeric(summary, place) else "text")
+            for place, name in _places(summary)
+        ),
+        Column("done", "cells with a result that counts, of all cells"),
+        *(Column(name, meaning, "number") for name in summary.names),
+    )
+    return Table(columns, tuple(_group(group) for group in summary.groups))
+
+
+def _places(summary: Summary) -> list[tuple[int, str]]:
+    return list(enumerate(summary.columns))
+
+
+def _numeric(summary: Summary, place: int) -> bool:
+    return all(isinstance(group.key[place], int | float) for group in summary.groups)
+
+
+def _group(group: Group) -> tuple[Any, ...]:
+    return (*group.key, f"{group.done}/{group.cells}", *group.values)
