@@ -152,7 +152,11 @@ def test_a_run_learns_and_hands_in_everything(jobs: Jobs) -> None:
 
 
 @pytest.mark.parametrize("knobs", [{"precision": "fp32"}, {"precision": "bf16", "schedule": "cosine"}])
-def test_a_resume_changes_no_bit_of_weights_and_values(jobs: Jobs, knobs: dict[str, Any]) -> None:
+@pytest.mark.parametrize("threads", ["1", "2"])
+def test_a_resume_changes_no_bit_of_weights_and_values(
+    jobs: Jobs, knobs: dict[str, Any], threads: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", threads)
     whole = jobs.make(1, TURN_AND_NOISE, **knobs)
     first, second = (jobs.home.attempt("another", whole.job_id, number) for number in (1, 2))
     for folder, former in ((first, None), (second, first)):
