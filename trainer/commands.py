@@ -26,6 +26,8 @@ from jobs.errors import OrchError, UsageError, disk_error
 
 _OURS = "orch-lab"  # pinned by the code hash, so not part of the environment's fingerprint
 
+_SPLIT: dict[str, type | tuple[type, ...]] = {"manifest": str, "folds": int, "inner": (int, float), "seed": int}
+
 
 def main(argv: list[str] | None = None) -> int:
     """Run one verb and return the exit status.
@@ -116,16 +118,16 @@ def _split(arguments: argparse.Namespace) -> int:
     from .folds import split
 
     request = _request()
-    unknown = sorted(set(request) - {"manifest", "folds", "inner", "seed"})
+    unknown = sorted(set(request) - _SPLIT.keys())
     if unknown or "manifest" not in request:
         raise UsageError(
-            f"split knows no key {unknown[0]}" if unknown else "split needs a manifest",
-            "keys: manifest (path), folds, inner, seed",
+            f"split knows no key {unknown[0]}" if unknown else "split needs a manifest", f"keys: {', '.join(_SPLIT)}"
         )
-    manifest = _manifest(Path(request["manifest"]))
-    _answer(
-        split(manifest, int(request.get("folds", 5)), float(request.get("inner", 0.2)), int(request.get("seed", 0)))
-    )
+    for key, value in request.items():
+        if not isinstance(value, _SPLIT[key]) or isinstance(value, bool):
+            raise UsageError(f"split: {key} is {value!r}", "manifest is a path, folds and seed are whole numbers")
+    numbers = {key: request[key] for key in ("folds", "inner", "seed") if key in request}
+    _answer(split(_manifest(Path(request["manifest"])), **numbers))
     return 0
 
 

@@ -2,8 +2,8 @@
 
 The order of patients comes from hashes of (seed, contents), not from a random generator: the same data and seed give
 the same folds on every machine, whatever the files are called and in whatever order they are listed. Patients are
-dealt to the fold with the fewest scans, those with the most scans first and those without any label last, so that
-folds have equal size and none is without reference while that can be avoided.
+dealt to the fold with the fewest patients, and among those the fewest scans; those with the most scans come first and
+those without any label last: folds have equal size, and none is without reference while that can be avoided.
 """
 
 from __future__ import annotations
@@ -167,7 +167,7 @@ def _shuffled(patients: Iterable[Patient], *salt: int | str) -> list[Patient]:
 def _deal(patients: Sequence[Patient], folds: int) -> list[list[Patient]]:
     tested: list[list[Patient]] = [[] for _ in range(folds)]
     for patient in sorted(patients, key=lambda patient: (not patient.labelled, -len(patient.cases))):
-        min(tested, key=lambda fold: len(_cases(fold))).append(patient)
+        min(tested, key=lambda fold: (len(fold), len(_cases(fold)))).append(patient)
     return tested
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import logging
+import math
 import struct
 import zlib
 from collections.abc import Iterator
@@ -45,7 +46,7 @@ TRANSLATED: dict[str, str] = {
     "nibabel.spatialimages.ImageDataError": "its voxels cannot be read",
     "nibabel.wrapstruct.WrapStructError": "its header is damaged or too short",
 }
-_DAMAGE = (EOFError, OSError, zlib.error, struct.error, ValueError, OverflowError, IndexError, KeyError, TypeError)
+_DAMAGE = (EOFError, OSError, zlib.error, struct.error, ValueError, OverflowError)
 
 
 class Volume(NamedTuple):
@@ -142,7 +143,11 @@ def _open(path: Path) -> tuple[Any, str]:
     stored = _bytes(path)
     sha256 = hashlib.sha256(stored).hexdigest()
     with _door(path):
-        image = _decode(gzip.decompress(stored) if stored[:2] == b"\x1f\x8b" else stored)
+        raw = gzip.decompress(stored) if stored[:2] == b"\x1f\x8b" else stored
+        image = _decode(raw)
+        # Before anything is allocated: a damaged header can claim thousands of gigabytes.
+        if image.dataobj.offset + math.prod(image.shape) * image.get_data_dtype().itemsize > len(raw):
+            raise EOFError
     kind = image.get_data_dtype()
     if kind.fields or kind.kind == "c":
         raise DataError(
