@@ -151,8 +151,13 @@ def test_a_run_learns_and_hands_in_everything(jobs: Jobs) -> None:
     assert not {"image", "label"} & set(json.dumps(cases).split('"'))
 
 
-@pytest.mark.parametrize("knobs", [{"precision": "fp32"}, {"precision": "bf16", "schedule": "cosine"}])
-@pytest.mark.parametrize("threads", ["1", "2"])
+COSINE = {"precision": "bf16", "schedule": "cosine"}
+
+
+@pytest.mark.parametrize(
+    ("knobs", "threads"),
+    [({"precision": "fp32"}, "1"), (COSINE, "1"), pytest.param(COSINE, "2", marks=pytest.mark.slow)],
+)
 def test_a_resume_changes_no_bit_of_weights_and_values(
     jobs: Jobs, knobs: dict[str, Any], threads: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
