@@ -26,7 +26,9 @@ TRAIN, VALIDATION = "#7a8894", "#0b6e8f"
 COLOURS = {INK: "ink", SOFT: "soft", LINE: "line", PAPER: "paper", TRAIN: "train", VALIDATION: "accent"}
 
 _ACROSS = 4  # panels side by side
-_PANEL = (2.15, 1.55)  # inches
+_WIDTH = 9.1  # inches of a figure that fills the page
+_WIDEST = 3.0  # inches of a panel
+_HEIGHT = 1.55  # inches of a panel
 _MOST_PANELS = 12  # of a generic figure
 _ROW = 0.42  # inches of one strategy in the patients' figure
 _PAIRS = (("loss", "train_loss", "val_loss"), ("Dice", "train_dice", "val_dice"))
@@ -85,7 +87,7 @@ def patients(report: Report) -> Figure | None:
     rows = [row for row in report.summary.strategies if row.patients]
     if not rows:
         return None
-    figure = _figure(_ACROSS * _PANEL[0], _ROW * len(rows) + 0.65)
+    figure = Figure(figsize=(_WIDTH, _ROW * len(rows) + 0.65))
     axes = figure.add_subplot()
     _margins(figure, left=1.35, right=0.15, top=0.1, bottom=0.45)
     for place, row in enumerate(rows):
@@ -102,7 +104,7 @@ def patients(report: Report) -> Figure | None:
 def _strip(axes: Axes, height: int, row: Strategy) -> None:
     values = np.array(sorted(row.patients.values()))  # (n,)
     shift = 0.5 + (np.arange(len(values)) * 0.618034) % 1.0  # golden ratio: spread evenly, the same every time
-    axes.scatter(values, height + 0.34 * (shift - 1.0), s=9, color=VALIDATION, alpha=0.45, linewidths=0)
+    axes.scatter(values, height + 0.34 * (shift - 1.0), s=10, color=VALIDATION, alpha=0.6, linewidths=0)
     if row.dice.mean is not None:
         axes.errorbar(
             row.dice.mean, height, xerr=row.dice.sd, fmt="D", markersize=5, color=INK, elinewidth=1.4, zorder=3
@@ -114,7 +116,7 @@ def _by_strategy(report: Report) -> Figure:
     groups = [(name, [one for one in report.learning if one.strategy == name]) for name in names]
     bands = math.ceil(len(groups) / _ACROSS)
     across = min(len(groups), _ACROSS)
-    figure = _figure(across * _PANEL[0] + 0.55, bands * (2 * _PANEL[1] + 0.5) + 0.2)
+    figure = Figure(figsize=(_across(across), bands * (2 * _HEIGHT + 0.5) + 0.2))
     grid = figure.subplots(2 * bands, across, squeeze=False, sharex=True, sharey=False)
     _margins(figure, left=0.5, right=0.1, top=0.5, bottom=0.4, wspace=0.28, hspace=0.42)
     for place in range(bands * across):
@@ -140,8 +142,9 @@ def _panel(axes: Axes, learning: Sequence[Learning], train: str, validation: str
         found = [one.curves[name] for one in learning if name in one.curves]
         for curve in found:
             axes.plot(curve.steps, curve.values, color=colour, linewidth=0.6, alpha=0.5, linestyle=dashes)
-        if len(found) > 1:
-            steps, values = mean_curve(found)
+        whole = [one.curves[name] for one in learning if one.job.counted and name in one.curves] or found
+        if len(whole) > 1:
+            steps, values = mean_curve(whole)
             axes.plot(steps, values, color=colour, linewidth=1.8, linestyle=dashes)
     if not axes.lines:
         axes.text(0.5, 0.5, "no values yet", transform=axes.transAxes, ha="center", va="center", color=SOFT)
@@ -178,7 +181,7 @@ def _by_metric(report: Report) -> Figure:
     names = list(dict.fromkeys(name for one in report.learning for name in one.curves))[:_MOST_PANELS]
     across = min(len(names), _ACROSS)
     bands = math.ceil(len(names) / _ACROSS)
-    figure = _figure(max(across, 2) * _PANEL[0] + 0.55, bands * (_PANEL[1] + 0.35) + 0.55)
+    figure = Figure(figsize=(_across(across), bands * (_HEIGHT + 0.35) + 0.55))
     grid = figure.subplots(bands, across, squeeze=False).ravel()
     _margins(figure, left=0.5, right=0.1, top=0.3, bottom=0.4, wspace=0.28, hspace=0.45)
     for axes in grid[len(names) :]:
@@ -207,8 +210,9 @@ def _key(figure: Figure) -> None:
     figure.legend(handles=marks, loc="upper left", ncols=4, fontsize=7.5, labelcolor=SOFT, handlelength=2.2)
 
 
-def _figure(width: float, height: float) -> Figure:
-    return Figure(figsize=(width, height))
+def _across(panels: int) -> float:
+    """Return the width in inches of a figure with so many panels side by side."""
+    return min(_WIDTH, panels * _WIDEST + 0.6)
 
 
 def _margins(

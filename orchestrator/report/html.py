@@ -9,7 +9,7 @@ from markupsafe import Markup
 
 from . import figures, svg, words
 from .model import Report
-from .table import write
+from .table import detail, write
 
 _FOLDER = Path(__file__).parent / "page"
 
@@ -28,6 +28,8 @@ def render(report: Report) -> str:
         report=report,
         summary=report.summary,
         words=words,
+        table=report.table.main(),
+        detail=detail(report.summary),
         style=Markup((_FOLDER / "report.css").read_text(encoding="utf-8")),
         script=Markup((_FOLDER / "sort.js").read_text(encoding="utf-8")),
         **_drawn(report),

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Sequence
 
 from . import words
 from .model import Report
-from .table import write
+from .table import Table, detail, write
 
-_NUMBERS = frozenset({"count", "score", "number", "time"})
+_NUMBERS = frozenset({"count", "score", "spread", "tenth", "number", "time"})
 
 
 def render(report: Report) -> str:
@@ -18,8 +18,7 @@ def render(report: Report) -> str:
         _plain(report.headline),
         *_listed("Read before comparing", report.warnings),
         "## Comparison",
-        _table([c.name for c in report.table.columns], report.table.texts(), [c.form for c in report.table.columns]),
-        *_notes(report),
+        *_comparison(report),
         *_figures(report),
         *_holes(report),
         *_worst(report),
@@ -31,14 +30,21 @@ def render(report: Report) -> str:
     return "\n\n".join(blocks) + "\n"
 
 
-def _notes(report: Report) -> list[str]:
+def _comparison(report: Report) -> list[str]:
     if report.summary.kind != "trainer":
-        return []
+        return [_of(report.table)]
     return [
+        _of(report.table.main()),
+        "Mean Dice of each fold, and times:",
+        _of(detail(report.summary)),
         "Dice: per patient, in 3D; mean ± standard deviation over patients.",
         words.SLICE_DICE,
         words.EARLY_STOPPING,
     ]
+
+
+def _of(table: Table) -> str:
+    return _table([c.name for c in table.columns], table.texts(), [c.form for c in table.columns])
 
 
 def _figures(report: Report) -> list[str]:

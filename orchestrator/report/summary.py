@@ -28,6 +28,8 @@ class Strategy:
         Dice over the patients that every strategy has; None when all strategies have the same ones.
     folds:
         Mean Dice over the patients of each fold (None: missing), in the order of the sweep's folds.
+    lacking:
+        For each fold the state of its cell without a result (the first, when there are several seeds), or nothing.
     slice_dice:
         Mean over runs of the slice-averaged Dice.
     undefined:
@@ -45,6 +47,7 @@ class Strategy:
     common: Spread | None = None
     classes: Mapping[str, Spread] = field(default_factory=dict)
     folds: tuple[float | None, ...] = ()
+    lacking: tuple[str, ...] = ()
     slice_dice: float | None = None
     undefined: int = 0
     epochs: float | None = None
@@ -167,6 +170,7 @@ def _strategy(name: str, jobs: Sequence[JobRow], base: Summary, found: _Found) -
         dice=spread(everyone),
         classes={cls: spread(over_seeds([patients.of_run(run, cls) for run in rows])) for cls in base.classes},
         folds=tuple(_fold(fold, done, found) for fold in base.folds),
+        lacking=tuple(_lacking(fold, jobs) for fold in base.folds),
         slice_dice=mean(score.get("slice_dice") for score in scores),
         undefined=sum(row.dice is None for run in rows for row in run),
         epochs=mean(score.get("epochs") for score in scores),
@@ -179,6 +183,10 @@ def _strategy(name: str, jobs: Sequence[JobRow], base: Summary, found: _Found) -
 def _fold(fold: Any, done: Sequence[JobRow], found: _Found) -> float | None:
     runs = [patients.of_run(found.rows.get(job.id, [])) for job in done if job.names.get("fold") == fold]
     return spread(over_seeds(runs)).mean
+
+
+def _lacking(fold: Any, jobs: Sequence[JobRow]) -> str:
+    return next((job.state for job in jobs if job.names.get("fold") == fold and not job.counted), "")
 
 
 def _with_common(rows: Sequence[Strategy]) -> list[Strategy]:

@@ -38,7 +38,7 @@ def render(figure: Figure, name: str, title: str, text: str) -> str:
     body = re.sub(r">\s+<", "><", body).strip()
     width, height = (72 * side for side in figure.get_size_inches())  # points
     return (
-        f'<svg class="figure" viewBox="0 0 {width:g} {height:g}" style="max-width:{width * 1.45:.0f}px" role="img"'
+        f'<svg class="figure" viewBox="0 0 {width:g} {height:g}" style="max-width:{width * 1.55:.0f}px" role="img"'
         f' aria-labelledby="{name}-title {name}-text"><title id="{name}-title">{escape(title)}</title>'
         f'<desc id="{name}-text">{escape(text)}</desc>{body}'
     )

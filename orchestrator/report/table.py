@@ -15,12 +15,18 @@ MISSING = "–"
 class Column:
     """One column: a short heading, what it means, how its values are written.
 
-    `form` is `text`, `count`, `score` (3 decimals), `spread` (mean ± SD), `number` (4 digits) or `time` (s).
+    `form` is `text`, `count`, `score` (3 decimals), `spread` (mean ± SD), `tenth`, `number` (4 digits) or `time` (s).
     """
 
     name: str
     meaning: str
     form: str = "text"
+    detail: bool = False
+
+    @property
+    def number(self) -> bool:
+        """Tell whether its values are numbers: they stand right."""
+        return self.form != "text"
 
 
 @dataclass(frozen=True)
@@ -29,6 +35,12 @@ class Table:
 
     columns: tuple[Column, ...]
     rows: tuple[tuple[Any, ...], ...]
+
+    def main(self) -> Table:
+        """Return the table without its details, where these get a table of their own (`detail`)."""
+        kept = [place for place, column in enumerate(self.columns) if not column.detail]
+        rows = tuple(tuple(row[place] for place in kept) for row in self.rows)
+        return Table(tuple(self.columns[place] for place in kept), rows)
 
     def texts(self) -> list[list[str]]:
         """Return all values written out; widths are the caller's business."""
@@ -42,14 +54,39 @@ def comparison(summary: Summary) -> Table:
     return _of_strategies(summary) if summary.kind == "trainer" else _of_groups(summary)
 
 
+def detail(summary: Summary) -> Table:
+    """Return each fold's mean Dice and the times, by strategy; a fold with a missing cell says its state."""
+    columns = (_HEAD[0], *_folds(summary), *_TIMES)
+    rows = tuple(
+        (row.name, *_fold_texts(row), row.epochs, row.seconds_per_epoch, row.seconds) for row in summary.strategies
+    )
+    return Table(columns, rows)
+
+
+def _folds(summary: Summary) -> list[Column]:
+    return [
+        Column(f"fold {fold}", "mean Dice over the fold's patients", "score", detail=True) for fold in summary.folds
+    ]
+
+
+def _fold_texts(row: Strategy) -> list[str]:
+    values = [write(value, "score") if value is not None else "" for value in row.folds]
+    states = [f"({state})" if value and state else state for value, state in zip(values, row.lacking, strict=True)]
+    return [" ".join(filter(None, pair)) or MISSING for pair in zip(values, states, strict=True)]
+
+
 def write(value: Any, form: str) -> str:
     """Write one value; a missing one is a dash."""
     if value is None:
         return MISSING
     if form == "spread":
         return _spread(value)
+    if isinstance(value, str):
+        return value
     if form == "score":
         return f"{value:.3f}"
+    if form == "tenth":
+        return f"{value:.1f}"
     if form == "time":
         return duration(value)
     if form == "number" and not isinstance(value, int):
@@ -88,13 +125,11 @@ _MIDDLE = (
     Column("median", "median over patients", "score"),
     Column("worst", "lowest patient", "score"),
 )
-_TAIL = (
-    Column(
-        "slice Dice", "mean over slices, where two empty slices agree with 1: for comparison with older tables", "score"
-    ),
-    Column("epochs", "mean over runs", "number"),
-    Column("s/epoch", "seconds per epoch, mean over runs", "number"),
-    Column("time", "training time, sum over runs", "time"),
+_SLICES = Column("slice Dice", "mean over slices, where two empty slices agree with 1: only for older tables", "score")
+_TIMES = (
+    Column("epochs", "mean over runs", "tenth", detail=True),
+    Column("s/epoch", "seconds per epoch, mean over runs", "number", detail=True),
+    Column("time", "training time, sum over runs", "time", detail=True),
 )
 
 
@@ -106,8 +141,9 @@ def _of_strategies(summary: Summary) -> Table:
         *([_COMMON] if shared else []),
         *(Column(name, f"Dice of {name}, mean ± SD over patients", "spread") for name in classes),
         *_MIDDLE,
-        *(Column(f"fold {fold}", f"mean Dice over the patients of fold {fold}", "score") for fold in summary.folds),
-        *_TAIL,
+        _SLICES,
+        *_folds(summary),
+        *_TIMES,
     )
     return Table(columns, tuple(_row(row, shared, classes) for row in summary.strategies))
 
@@ -123,8 +159,8 @@ def _row(row: Strategy, shared: bool, classes: Sequence[str]) -> tuple[Any, ...]
         *((row.classes[name].mean, row.classes[name].sd) for name in classes),
         row.dice.median,
         row.dice.worst,
-        *row.folds,
         row.slice_dice,
+        *row.folds,
         row.epochs,
         row.seconds_per_epoch,
         row.seconds,

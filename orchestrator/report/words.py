@@ -46,9 +46,9 @@ def _order(summary: Summary, whole: Sequence[Strategy]) -> str:
     if not whole:
         return "No strategy has all its cells yet, so none is ranked."
     best = max(whole, key=lambda row: row.dice.mean or 0)
-    text = f"mean Dice {best.dice.mean:.3f} over {_count(best.dice.n, 'patient')}"
+    text = f"mean Dice, {best.dice.mean:.3f} over {_count(best.dice.n, 'patient')}"
     if len(whole) == 1:
-        return f"{best.name}: {text}."
+        return f"{best.name}: {text.replace(',', '')}."
     base = next((row for row in whole if row.name == summary.baseline and row is not best), None)
     if base is None:
         second = sorted(whole, key=lambda row: -(row.dice.mean or 0))[1]
