@@ -39,7 +39,7 @@ def occupancy(grid: Grid, tubes: Iterable[Tube]) -> Floats:
             ends = tube.points[index], tube.points[index + 1]
             _capsule(bits, grid, ends, (float(tube.radii[index]), float(tube.radii[index + 1])))
     share = np.zeros(grid.shape, np.float32)
-    touched = bits.any(axis=-1)
+    touched = bits.view(np.uint64)[..., 0] != 0
     share[touched] = _ONES[bits[touched]].sum(axis=-1) / np.float32(SUB**3)
     return share
 

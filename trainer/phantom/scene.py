@@ -129,7 +129,8 @@ def _cubic(rng: np.random.Generator, x: Floats, y: Floats, z: Floats) -> Floats:
     """Return a random polynomial of order 3 in x, y and z whose largest size is at most `BIAS`."""
     powers = [(i, j, k) for i in range(4) for j in range(4) for k in range(4) if 0 < i + j + k <= 3]
     weights = rng.normal(0, 1, len(powers))
-    total = np.zeros(np.broadcast_shapes(x.shape, y.shape, z.shape), np.float32)
+    planes = np.zeros((4, x.size, y.size, 1), np.float32)  # one polynomial in x and y for each power of z
     for weight, (i, j, k) in zip(weights, powers, strict=True):
-        total += np.float32(weight) * (x**i * y**j * z**k)
-    return total * np.float32(BIAS * rng.uniform(0.5, 1.0) / np.abs(total).max())
+        planes[k] += np.float32(weight) * (x**i * y**j)
+    total = planes[0] + planes[1] * z + planes[2] * z**2 + planes[3] * z**3
+    return np.asarray(total * np.float32(BIAS * rng.uniform(0.5, 1.0) / np.abs(total).max()))
