@@ -6,6 +6,7 @@ The agent is single-threaded, so that it can fork a keeper; nobody who reads fro
 
 from __future__ import annotations
 
+import codecs
 import json
 import os
 import select
@@ -14,23 +15,23 @@ import time
 import traceback
 from typing import Any, BinaryIO, Callable, Dict, Generator, Iterable, Iterator, List, Optional, Tuple
 
-from . import CONTRACT, __version__, attempt, host
+from . import CONTRACT, __version__, attempt, host, stop
 from .atomic import read_json, write_json
 from .collector import Collector
 from .errors import ContractError, NotFound, OrchError, UsageError, disk_error
 from .events import EventWriter, read
-from .folder import HostFolder, valid_name
+from .folder import HostFolder, RunFolder, valid_name
 from .homes import open_home
 from .keeper import rouse
 from .lease import holding
 from .queue import Queue
 from .slots import set_limit
 from .spec import JobSpec
-from .state import DONE, ENDED, RUNNING, judge
-from .watcher import stop_attempt
+from .state import DONE, ENDED, RUNNING, Verdict, judge
 
 CHUNK = 200  # reports in one frame
 LOG_BLOCK = 1 << 16  # bytes of a log in one frame
+ALIVE_WAIT = 10.0  # seconds of silence of a followed log after which an empty block says that we live
 FOLLOW_WAIT = 0.3  # seconds between looks at a log that is followed
 
 Reply = Dict[str, Any]
@@ -91,10 +92,10 @@ class Agent:
         try:
             with holding(self.local.queue_lock):
                 answers, due = self._sort_out(specs, jobs, set(again))
-                if due:
-                    self.queue.add(due)
                 if record:
                     self._write_record(record)
+                if due:
+                    self.queue.add(due)
         except OSError as error:
             raise disk_error(error, self.home.path) from error
         return {"jobs": answers, "queued": len(due), "keeper": rouse(self.home, self.local)}
@@ -121,13 +122,16 @@ class Agent:
         if not attempts:
             return "queued", 1, None
         last = attempts[-1]
-        verdict = judge(attempt.evidence(last, read_json(last.job) or {}, self.local))
+        verdict = self._verdict(last)
         if verdict.state not in ENDED:
             return ("runs already" if verdict.state == RUNNING else verdict.reason), last.attempt, None
         if verdict.state == DONE and not again:
             return "done already", last.attempt, None
         unfinished = verdict.state != DONE and os.path.exists(last.checkpoint("last"))
         return "queued", last.attempt + 1, last.path if unfinished else None
+
+    def _verdict(self, folder: RunFolder) -> Verdict:
+        return judge(attempt.evidence(folder, attempt.read_job(folder) or {}, self.local))
 
     def _write_record(self, record: Dict[str, Any]) -> None:
         path = self.home.sweep(record["name"])
@@ -160,6 +164,9 @@ class Agent:
     def stop(self, jobs: List[Tuple[str, str]], grace: Optional[float] = None, by: str = "") -> Reply:
         """Stop jobs: those that wait are ended before they begin, those that run get a stop request and SIGTERM."""
         waiting = {entry.key[:2]: entry for entry in self.queue.waiting()}
+        for sweep, job_id in jobs:
+            if (sweep, job_id) not in waiting and not self.home.attempts(sweep, job_id):
+                raise NotFound("no job {} in sweep {}".format(job_id, sweep), "orch status {}".format(sweep))
         answers = []
         for sweep, job_id in jobs:
             entry = waiting.get((sweep, job_id))
@@ -171,15 +178,13 @@ class Agent:
         return {"jobs": answers}
 
     def _stop_running(self, sweep: str, job_id: str, grace: Optional[float], by: str) -> str:
-        attempts = self.home.attempts(sweep, job_id)
-        if not attempts:
-            raise NotFound("no job {} in sweep {}".format(job_id, sweep), "orch status {}".format(sweep))
-        last = attempts[-1]
-        if judge(attempt.evidence(last, read_json(last.job) or {}, self.local)).state != RUNNING:
-            return "had ended"
-        wish = {"at": time.time(), "by": by}
-        write_json(last.stop, wish if grace is None else {**wish, "grace": grace})
-        return "asked to stop" if stop_attempt(last, self.local) else "had ended"
+        last = self.home.attempts(sweep, job_id)[-1]
+        verdict = self._verdict(last)
+        if verdict.state != RUNNING:
+            return "had ended" if verdict.state in ENDED else verdict.reason
+        first = stop.ask(last, by, grace)
+        place = attempt.place_of(attempt.read_job(last), self.local)
+        return "asked to stop" if stop.wake(last, place, first) else "had ended"
 
     def log(self, sweep: str, job: str, number: Optional[int] = None, offset: int = 0, follow: bool = False) -> Stream:
         """Send a log's bytes from an offset (as text), on and on with `follow` until the attempt has ended."""
@@ -187,15 +192,18 @@ class Agent:
         folders = [folder for folder in attempts if number in (None, folder.attempt)]
         if not folders:
             raise NotFound("job {} has no attempt {} with a log".format(job, number or ""), "orch show " + job)
-        folder = folders[-1]
-        spec = read_json(folder.job) or {}
+        folder, told = folders[-1], time.monotonic()
+        decoder = codecs.getincrementaldecoder("utf-8")("replace")  # a block may end within a letter
         while True:
-            ended = judge(attempt.evidence(folder, spec, self.local)).state != RUNNING
+            ended = self._verdict(folder).state != RUNNING
             for block in _blocks(folder.log, offset):
-                offset += len(block)
-                yield block.decode("utf-8", "replace")
+                offset, told = offset + len(block), time.monotonic()
+                yield decoder.decode(block)
             if ended or not follow or self._client_left():
-                return {"offset": offset, "attempt": folder.attempt}
+                return {"offset": offset - len(decoder.getstate()[0]), "attempt": folder.attempt}
+            if time.monotonic() - told > ALIVE_WAIT:
+                told = time.monotonic()
+                yield ""
             time.sleep(FOLLOW_WAIT)
 
     def _client_left(self) -> bool:
@@ -205,11 +213,11 @@ class Agent:
         """Everything about one job: each attempt's specification, verdict, records and files (name, bytes)."""
         found = []
         for folder in self.home.attempts(sweep, job):
-            spec = read_json(folder.job) or {}
-            verdict = judge(attempt.evidence(folder, spec, self.local))
-            sizes = {entry.name: entry.stat().st_size for entry in os.scandir(folder.path)}
-            ending = {"exit": attempt.read_exit(folder), "result": attempt.read_result(folder)[1]}
-            found.append({"spec": spec, "verdict": verdict.to_json(), "files": sizes, "path": folder.path, **ending})
+            spec, verdict = attempt.read_job(folder) or {}, self._verdict(folder)
+            place = attempt.place_of(spec, self.local)
+            ending = {"exit": attempt.read_exit(folder, place), "result": attempt.read_result(folder)[1]}
+            files = {"files": _sizes(folder.path), "path": folder.path}
+            found.append({"spec": spec, "verdict": verdict.to_json(), **files, **ending})
         queued = [entry.job for entry in self.queue.waiting() if entry.key[:2] == (sweep, job)]
         return {"attempts": found, "queued": queued}
 
@@ -231,10 +239,20 @@ def _private_folder(path: str) -> None:
     except OSError as error:
         raise disk_error(error, path) from error
     for folder in (os.path.dirname(path), path):
-        if os.stat(folder).st_uid != os.getuid():
+        if os.lstat(folder).st_uid != os.getuid():
             raise ContractError(
                 "{} belongs to somebody else".format(folder), "set ORCH_LOCAL to a local folder of yours"
             )
+
+
+def _sizes(path: str) -> Dict[str, int]:
+    sizes = {}
+    for name in sorted(os.listdir(path)):
+        try:
+            sizes[name] = os.lstat(os.path.join(path, name)).st_size
+        except FileNotFoundError:  # a temporary file that was just put into place
+            continue
+    return sizes
 
 
 def _blocks(path: str, offset: int) -> Iterator[bytes]:
@@ -253,7 +271,7 @@ def serve(source: BinaryIO, sink: BinaryIO, marker: str) -> None:
     """Answer requests until the other end closes the connection."""
     os.umask(0o077)
     agent = Agent(source)
-    sink.write(marker.encode() + b"\n")
+    sink.write(marker.encode() + b"\n\n")  # the marker, and an empty line: we are a Python that will do
     sink.flush()
     while True:
         head = source.readline()
@@ -272,6 +290,8 @@ def _answer(agent: Agent, request: Dict[str, Any]) -> Iterator[Reply]:
         if request["verb"] not in VERBS:
             text = "this agent (orch {}) has no verb {}".format(__version__, request["verb"])
             raise UsageError(text, "use the same orch on both ends")
+        if request["verb"] not in ("open", "probe") and not hasattr(agent, "queue"):
+            raise UsageError("this agent has no orch home yet", "ask it to open one first")
         verb: Callable[..., Any] = getattr(agent, request["verb"])
         answer = verb(**request["args"])
         if hasattr(answer, "send"):

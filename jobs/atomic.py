@@ -48,7 +48,7 @@ def file_sha256(path: "str | os.PathLike[str]") -> str:
 def write_bytes(path: "str | os.PathLike[str]", data: bytes, sync: bool = True) -> None:
     """Replace a file's content in one step; with `sync` it outlives a power cut."""
     target = os.fspath(path)
-    temporary = "{}.tmp-{}".format(target, os.getpid())
+    temporary = "{}.tmp-{}-{}".format(target, os.getpid(), os.urandom(4).hex())  # process ids repeat between hosts
     try:
         with open(temporary, "wb") as handle:
             handle.write(data)

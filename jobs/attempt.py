@@ -24,7 +24,7 @@ from .state import Evidence
 EXIT_SIZE = 4096  # bytes reserved for exit.json: one page
 
 
-def publish(folder: RunFolder, job: Mapping[str, Any], device: Mapping[str, Any]) -> bool:
+def publish(folder: RunFolder, job: Mapping[str, Any], device: Mapping[str, Any], local: HostFolder) -> bool:
     """Make the attempt's folder, unless somebody else has made it already.
 
     Returns
@@ -40,12 +40,14 @@ def publish(folder: RunFolder, job: Mapping[str, Any], device: Mapping[str, Any]
     token = os.urandom(8).hex()
     parent, name = os.path.split(folder.path)
     temporary = os.path.join(parent, ".{}.{}".format(name, token))
-    claim = {"token": token, "host": host.name(), "boot_id": host.boot_id(), "at": time.time(), "device": dict(device)}
+    place = {"host": host.name(), "boot_id": host.boot_id(), "local": local.path}
+    claim = {"token": token, **place, "at": time.time(), "device": dict(device)}
     try:
         os.makedirs(parent, exist_ok=True)
         os.mkdir(temporary)
         write_plain(RunFolder(temporary).job, {**job, "attempt": folder.attempt, "claim": claim})
         _reserve(RunFolder(temporary).exit)
+        os.close(os.open(RunFolder(temporary).log, os.O_WRONLY | os.O_CREAT, 0o666))  # a full disk may refuse it later
         os.rename(temporary, folder.path)
     except OSError as error:
         return _lost_or_won(error, temporary, folder, token)
@@ -58,7 +60,7 @@ def _lost_or_won(error: OSError, temporary: str, folder: RunFolder, token: str) 
     job = read_json(folder.job)
     if job is None and error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
         raise disk_error(error, folder.path) from error
-    return bool(job and job.get("claim", {}).get("token") == token)
+    return claim_of(job).get("token") == token
 
 
 def write_plain(path: str, value: Any) -> None:
@@ -75,20 +77,31 @@ def _reserve(path: str) -> None:
         os.close(descriptor)
 
 
-def record_exit(folder: RunFolder, record: Mapping[str, Any], local: HostFolder) -> None:
-    """Write the exit record into its reserved place, synced; when even that fails, into the host-local spool."""
-    data = _padded({"contract": CONTRACT, **record})
+def record_exit(folder: RunFolder, record: Mapping[str, Any], local: HostFolder) -> bool:
+    """Write the exit record into its reserved place, synced; when even that fails, into the host-local spool.
+
+    Raises
+    ------
+    OSError
+        Neither takes it.
+    """
     try:
-        descriptor = os.open(folder.exit, os.O_WRONLY)
-        try:
-            os.pwrite(descriptor, data, 0)
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        _write_exit(folder, record)
     except OSError:
         os.makedirs(local.spool, 0o700, exist_ok=True)
-        name = "{}-{:02d}.json".format(folder.job_id, folder.attempt)
-        write_json(os.path.join(local.spool, name), {"folder": folder.path, "record": dict(record)})
+        write_json(local.spooled(folder), {"folder": folder.path, "record": dict(record)})
+    return True
+
+
+def _write_exit(folder: RunFolder, record: Mapping[str, Any]) -> None:
+    data = _padded({"contract": CONTRACT, **record})
+    descriptor = os.open(folder.exit, os.O_WRONLY | os.O_CREAT, 0o666)
+    try:
+        if os.pwrite(descriptor, data, 0) < len(data):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), folder.exit)
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def replay_spool(local: HostFolder) -> int:
@@ -96,37 +109,89 @@ def replay_spool(local: HostFolder) -> int:
     arrived = 0
     for name in sorted(os.listdir(local.spool)) if os.path.isdir(local.spool) else []:
         path = os.path.join(local.spool, name)
-        spooled = read_json(path)
-        if spooled and os.path.isdir(spooled["folder"]):
+        try:
+            spooled = dict(_read_json(path) or {})
+            _write_exit(RunFolder(spooled["folder"]), spooled["record"])
             os.unlink(path)
-            record_exit(RunFolder(spooled["folder"]), spooled["record"], local)
-            arrived += not os.path.exists(path)
+            arrived += 1
+        except (
+            OSError,
+            TypeError,
+            ValueError,
+            KeyError,
+        ):  # the disk is still full, its folder is away, or it is half written
+            continue
     return arrived
 
 
 def _padded(record: Dict[str, Any]) -> bytes:
-    data = json.dumps(record, ensure_ascii=False).encode()
+    data = json.dumps(record, ensure_ascii=False).encode("utf-8", "replace")
     if len(data) >= EXIT_SIZE:  # only the evidence is of free length
         record = {**record, "failure": {"kind": (record.get("failure") or {}).get("kind"), "evidence": "", "hint": ""}}
-        data = json.dumps(record, ensure_ascii=False).encode()
+        data = json.dumps(record, ensure_ascii=False).encode("utf-8", "replace")
     return data.ljust(EXIT_SIZE - 1) + b"\n"
 
 
-def read_exit(folder: RunFolder) -> Optional[Dict[str, Any]]:
-    """Return the exit record, or None while there is none."""
+def read_exit(folder: RunFolder, local: Optional[HostFolder] = None) -> Optional[Dict[str, Any]]:
+    """Return the exit record, or None while there is none, or none that can be believed.
+
+    Parameters
+    ----------
+    local:
+        Where to look for one that the run folder could not take.
+    """
+    record = _sound(_read_json(folder.exit))
+    if record is None and local is not None:
+        spooled = _read_json(local.spooled(folder))
+        record = _sound(spooled.get("record")) if isinstance(spooled, dict) else None
+    return record
+
+
+def _read_json(path: str) -> Optional[Any]:
     try:
-        with open(folder.exit, "rb") as handle:
-            data = handle.read()
-        return dict(json.loads(data)) if data[:1] == b"{" else None
-    except (OSError, ValueError):
+        return read_json(path)
+    except (OSError, RecursionError):  # a run folder that somebody has edited by hand may hold anything
         return None
+
+
+def _sound(record: Any) -> Optional[Dict[str, Any]]:
+    """The record, when it has all that is judged by; else None."""
+    if not isinstance(record, dict) or not isinstance(record.get("stopped"), bool):
+        return None
+    failure = record.get("failure")
+    sound = isinstance(record.get("status"), int) or record.get("began") is False
+    return record if sound and (failure is None or isinstance(failure, dict)) else None
+
+
+def read_job(folder: RunFolder) -> Optional[Dict[str, Any]]:
+    """Return `job.json`, or None when it is missing or damaged."""
+    job = _read_json(folder.job)
+    return job if isinstance(job, dict) else None
+
+
+def read_cases(folder: RunFolder) -> "Optional[list[Any]]":
+    """Return the per-patient scores, or None when there are none."""
+    cases = _read_json(folder.cases)
+    rows = cases.get("cases") if isinstance(cases, dict) else None
+    return [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else None
+
+
+def claim_of(job: Any) -> Dict[str, Any]:
+    """Return a job's claim (who began it, and where), or an empty one."""
+    claim = job.get("claim") if isinstance(job, dict) else None
+    return claim if isinstance(claim, dict) else {}
+
+
+def place_of(job: Any, local: HostFolder) -> HostFolder:
+    """Return the host-local folder in which an attempt has its lock, whatever `ORCH_LOCAL` says today."""
+    return HostFolder(str(claim_of(job).get("local") or local.path))
 
 
 def read_result(folder: RunFolder) -> "tuple[str, Optional[Dict[str, Any]]]":
     """Return (`valid`, result), (`invalid`, None) or (`none`, None)."""
     if not os.path.exists(folder.result):
         return "none", None
-    result = read_json(folder.result)
+    result = _read_json(folder.result)
     valid = isinstance(result, dict) and result.get("contract") == CONTRACT and isinstance(result.get("values"), dict)
     return ("valid", result) if valid else ("invalid", None)
 
@@ -134,17 +199,17 @@ def read_result(folder: RunFolder) -> "tuple[str, Optional[Dict[str, Any]]]":
 def handed_in(folder: RunFolder) -> Dict[str, str]:
     """SHA-256 of what the program handed in, by file name: later edits by hand are found out."""
     paths = (folder.result, folder.cases)
-    return {os.path.basename(path): file_sha256(path) for path in paths if os.path.exists(path)}
+    return {os.path.basename(path): file_sha256(path) for path in paths if os.path.isfile(path)}
 
 
 def evidence(folder: RunFolder, job: Mapping[str, Any], local: HostFolder) -> Evidence:
     """Gather what this host can see of an attempt."""
-    claim = job.get("claim", {})
-    record = read_exit(folder)
+    local = place_of(job, local)
+    record = read_exit(folder, local)
     if record and not record.get("began", True):
         return Evidence(attempt=False, stop=True)
-    lock, proof = ("unknown", "") if record else _lock(folder, claim, local)
-    record = record or read_exit(folder)  # written between the two looks
+    lock, proof = ("unknown", "") if record else _lock(folder, claim_of(job), local)
+    record = record or read_exit(folder, local)  # written between the two looks
     return Evidence(
         result=read_result(folder)[0],
         result_required=bool(job.get("result_required")),
@@ -161,19 +226,22 @@ def _lock(folder: RunFolder, claim: Mapping[str, Any], local: HostFolder) -> "tu
         return "unknown", ""
     if claim.get("boot_id") != host.boot_id():
         return "free", "the host was booted since"
-    if is_held(local.attempt_lock(folder.job_id, folder.attempt)):
+    path = local.attempt_lock(folder)
+    if is_held(path) or (not os.path.exists(path) and host.holders(path)):  # somebody may have cleaned /var/tmp
         return "held", ""
     return "free", "the attempt's lock is free"
 
 
 def _words(record: Optional[Mapping[str, Any]]) -> str:
     failure = (record or {}).get("failure")
-    return "{}: {}".format(failure["kind"].replace("_", " "), failure["evidence"]) if failure else ""
+    if not failure:
+        return ""
+    return "{}: {}".format(str(failure.get("kind")).replace("_", " "), failure.get("evidence"))
 
 
 def cancel(folder: RunFolder, job: Mapping[str, Any], local: HostFolder) -> bool:
     """End an attempt before it began; False when a keeper was faster."""
-    if not publish(folder, job, {}):
+    if not publish(folder, job, {}, local):
         return False
     now = time.time()
     record_exit(folder, {"status": None, "began": False, "stopped": True, "started": now, "ended": now}, local)

@@ -6,8 +6,7 @@ import os
 from typing import Any, Dict, Iterable, Iterator, List, NamedTuple, Optional, Tuple
 
 from . import events, host
-from .atomic import read_json
-from .attempt import evidence, read_exit, read_result
+from .attempt import claim_of, evidence, handed_in, place_of, read_cases, read_exit, read_job, read_result
 from .errors import ContractError
 from .folder import Home, HostFolder, RunFolder
 from .queue import Key, Queue
@@ -62,16 +61,16 @@ class Collector:
 
     def _attempt(self, key: Key) -> Iterator[Dict[str, Any]]:
         folder = self.home.attempt(*key)
-        job = read_json(folder.job)
-        if not isinstance(job, dict):
+        job = read_job(folder)
+        if job is None:
             damage = Verdict("failed", "job.json is missing or not readable", "damaged run folder")
             yield self._report(key, None, damage)
             return
         verdict = judge(evidence(folder, job, self.local))
         before = self.known.get(key)
         report = self._report(key, job if before is None else None, verdict)
-        report["host"] = job.get("claim", {}).get("host", report["host"])
-        lines = events.read(folder.events, before.offset if before else 0)
+        report["host"] = claim_of(job).get("host", report["host"])
+        lines = _lines(folder, before.offset if before else 0)
         report.update(events=lines.events, offset=lines.offset)
         if lines.damaged:
             report["verdict"]["warning"] = "events.jsonl has {} damaged lines".format(lines.damaged)
@@ -79,7 +78,7 @@ class Collector:
             report["verdict"]["warning"] += _tampering(job)
         final = verdict.state in ENDED
         if final:
-            report.update(_ending(folder, report["verdict"]))
+            report.update(_ending(folder, place_of(job, self.local), report["verdict"]))
         self.known[key] = Known(lines.offset, final)
         yield report
 
@@ -112,16 +111,21 @@ class Collector:
         }
 
 
-def _ending(folder: RunFolder, verdict: Dict[str, Any]) -> Dict[str, Any]:
-    """Exit record, result and scores of an attempt that has ended; warns when they were edited since."""
-    from .attempt import handed_in  # hashing only at the end of an attempt
+def _lines(folder: RunFolder, offset: int) -> events.Lines:
+    try:
+        return events.read(folder.events, offset)
+    except OSError:  # no file that can be read: one damaged run folder must not hide all others
+        return events.Lines([], offset, 1)
 
-    record = read_exit(folder)
+
+def _ending(folder: RunFolder, local: HostFolder, verdict: Dict[str, Any]) -> Dict[str, Any]:
+    """Exit record, result and scores of an attempt that has ended; warns when they were edited since."""
+    record = read_exit(folder, local)
     result = read_result(folder)[1]
-    cases = (read_json(folder.cases) or {}).get("cases") if result else None
-    if record and "files" in record and record["files"] != handed_in(folder):
-        verdict["warning"] = "edited by hand after its end: {}".format(_differing(record["files"], handed_in(folder)))
-    return {"exit": record, "result": result, "cases": cases}
+    before, now = (record or {}).get("files"), handed_in(folder)
+    if isinstance(before, dict) and before != now:
+        verdict["warning"] = "edited by hand after its end: {}".format(_differing(before, now))
+    return {"exit": record, "result": result, "cases": read_cases(folder) if result else None}
 
 
 def _tampering(job: Dict[str, Any]) -> str:

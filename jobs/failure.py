@@ -42,9 +42,10 @@ KINDS = (
     Kind(
         "wrong_architecture",
         r"Exec format error|wrong ELF class",
-        "the program was built for another processor; build it for this host",
+        "the program was built for another processor, or is a script without a first line like #!/bin/sh",
     ),
-    Kind("code_error", r"^\w*(Error|Exception)\b", "look at the log; after mending the code: orch retry"),
+    Kind("cannot_start", r"^orch: cannot start", "look at the sweep's command: is the program there, and its folder?"),
+    Kind("code_error", r"^[\w.]*(Error|Exception)\b", "look at the log; after mending the code: orch retry"),
 )
 
 _SIGNAL_HINTS = {
@@ -53,22 +54,29 @@ _SIGNAL_HINTS = {
     int(signal.SIGSEGV): "the program crashed; look at the log",
 }
 
-_IMAGE = re.compile(r"[^\s'\"]*\.(nii(\.gz)?|dcm|nrrd|mha|mhd)\b", re.IGNORECASE)
+_FROM_OUTSIDE = (int(signal.SIGTERM), 9)  # what the program has said before does not explain them
+
+# Names may hold blanks: a path begins at the line's first slash, a bare name at the last sign that is in no name.
+_IMAGE = re.compile(r"(/.*|[^:'\"]*)\.(nii(\.gz)?|dcm|nrrd|nhdr|mha|mhd|mgz|hdr|img|ima)\b", re.IGNORECASE)
 
 
-def diagnose(folder: RunFolder, status: int) -> Optional[Dict[str, Any]]:
-    """Return `{"kind", "evidence", "hint"}` for an attempt that ended with `status`, or None when it ended well.
+def diagnose(folder: RunFolder, status: int, number: Optional[int]) -> Optional[Dict[str, Any]]:
+    """Return `{"kind", "evidence", "hint"}` for an attempt that ended badly, or None when it ended well.
+
+    Parameters
+    ----------
+    status, number:
+        Exit status (128 + n for signal n), and the signal, or None: a program may leave with status 137 by itself.
 
     Image file names in the evidence are replaced: they can name patients, and the evidence leaves the run folder.
     """
     if status == 0:
         return None
-    for line in _words(folder):
+    for line in _words(folder, log=number not in _FROM_OUTSIDE):
         for kind in KINDS:
             if re.search(kind.pattern, line):
                 return _found(kind.name, line, kind.hint)
-    if status > 128:
-        number = status - 128
+    if number is not None:
         return _found("killed", "ended by signal {}".format(_signal_name(number)), _SIGNAL_HINTS.get(number, ""))
     last = _tail(folder.log)
     return _found("unknown", last[-1] if last else "exit status {}".format(status), "look at the log")
@@ -78,11 +86,11 @@ def _found(kind: str, evidence: str, hint: str) -> Dict[str, Any]:
     return {"kind": kind, "evidence": _IMAGE.sub("<image>", evidence.strip())[:EVIDENCE], "hint": hint}
 
 
-def _words(folder: RunFolder) -> List[str]:
+def _words(folder: RunFolder, log: bool) -> List[str]:
     """The program's failure events, then its log lines, last first: the last line of a traceback is the telling one."""
     said = [event for event in events.read(folder.events).events if event["kind"] == "failure"]
     texts = ["{}: {}".format(event.get("failure", "failure"), event.get("text", "")) for event in reversed(said)]
-    return texts + list(reversed(_tail(folder.log)))
+    return texts + (list(reversed(_tail(folder.log))) if log else [])
 
 
 def _tail(path: str) -> List[str]:

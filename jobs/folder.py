@@ -204,19 +204,28 @@ class HostFolder(NamedTuple):
         """Exit records that could not be written to the run folder."""
         return os.path.join(self.path, "spool")
 
-    def attempt_lock(self, job_id: str, attempt: int) -> str:
+    def attempt_lock(self, folder: RunFolder) -> str:
         """Lock inherited by the job: free means ended."""
-        return os.path.join(self.path, "locks", "{}-{:02d}".format(job_id, attempt))
+        return os.path.join(self.path, "locks", _flat_name(folder))
+
+    def spooled(self, folder: RunFolder) -> str:
+        """Where an attempt's exit record waits when the run folder cannot take it."""
+        return os.path.join(self.spool, _flat_name(folder) + ".json")
 
     def slot(self, kind: str, number: "int | str") -> str:
-        """Lock of one CPU or GPU slot, held while a job uses it."""
-        return os.path.join(self.path, "slots", "{}-{}".format(kind, number))
+        """Lock of one slot, held while a job uses it; cards are the same for all orch homes of a user."""
+        folder = os.path.dirname(self.path) if kind == "gpu" else self.path
+        return os.path.join(folder, "slots", "{}-{}".format(kind, number))
 
 
 def attempt_number(name: str) -> Optional[int]:
     """Return the number in `attempt-NN`, or None for any other name."""
     match = _ATTEMPT.match(name)
     return int(match.group(1)) if match else None
+
+
+def _flat_name(folder: RunFolder) -> str:
+    return "{}-{}-{:02d}".format(folder.sweep, folder.job_id, folder.attempt)  # the same cell may be in two sweeps
 
 
 def _listing(path: str) -> "list[str]":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import platform
-from typing import Dict, List, Optional
+from typing import Dict, Iterator, List, Optional
 
 
 @functools.lru_cache(maxsize=None)
@@ -25,33 +25,65 @@ def start_time(pid: int) -> Optional[int]:
 
     A process id is used again sooner or later; with its start time it names one process only (proc(5), field 22).
     """
-    stat = _first_line("/proc/{}/stat".format(pid))
-    return int(stat.rpartition(")")[2].split()[19]) if stat else None
+    fields = _stat(pid)
+    return int(fields[19]) if fields else None
 
 
 def is_alive(pid: int, started: Optional[int]) -> bool:
     """Tell whether exactly that process lives (a zombie does not)."""
-    stat = _first_line("/proc/{}/stat".format(pid))
-    if not stat:
-        return False
-    fields = stat.rpartition(")")[2].split()
-    return fields[0] not in "ZX" and (started is None or int(fields[19]) == started)
+    fields = _stat(pid)
+    return bool(fields) and fields[0] not in "ZX" and (started is None or int(fields[19]) == started)
 
 
 def descendants(root: int) -> List[int]:
     """Return the ids of all living descendants of a process, parents first."""
     children: Dict[int, List[int]] = {}
-    for entry in os.listdir("/proc"):
-        stat = _first_line("/proc/{}/stat".format(entry)) if entry.isdigit() else None
-        if stat:
-            fields = stat.rpartition(")")[2].split()
-            if fields[0] not in "ZX":
-                children.setdefault(int(fields[1]), []).append(int(entry))
+    for pid in _processes():
+        fields = _stat(pid)
+        if fields and fields[0] not in "ZX":
+            children.setdefault(int(fields[1]), []).append(pid)
     found, frontier = [], [root]
     while frontier:
         frontier = [child for parent in frontier for child in children.get(parent, [])]
         found.extend(frontier)
     return found
+
+
+def holders(path: str) -> List[int]:
+    """Return the ids of this user's processes that have a file open, also one whose name is gone (proc(5), `fd`)."""
+    real = os.path.realpath(path)
+    return [pid for pid in _processes() if any(link in (real, real + " (deleted)") for link in _open_files(pid))]
+
+
+def has_variable(pid: int, name: str, value: str) -> bool:
+    """Tell whether a process was started with this variable in its environment."""
+    try:
+        with open("/proc/{}/environ".format(pid), "rb") as handle:
+            return os.fsencode("{}={}".format(name, value)) in handle.read().split(b"\0")
+    except OSError:
+        return False
+
+
+def _processes() -> List[int]:
+    return [int(entry) for entry in os.listdir("/proc") if entry.isdigit()]
+
+
+def _stat(pid: int) -> List[str]:
+    """The fields of `stat` after the program's name, which may hold anything: blanks, brackets, line ends."""
+    try:
+        with open("/proc/{}/stat".format(pid), encoding="utf-8", errors="replace") as handle:
+            return handle.read().rpartition(")")[2].split()
+    except OSError:
+        return []
+
+
+def _open_files(pid: int) -> Iterator[str]:
+    folder = "/proc/{}/fd".format(pid)
+    try:
+        for name in os.listdir(folder):
+            yield os.readlink(os.path.join(folder, name))
+    except OSError:  # somebody else's, or it has just ended
+        return
 
 
 def _first_line(path: str) -> Optional[str]:

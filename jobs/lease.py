@@ -47,6 +47,7 @@ def take(path: str, wait: bool = False) -> Optional[int]:
             text = "cannot lock {}: {}".format(path, error.strerror)
             raise DiskError(text, "set ORCH_LOCAL to a folder on a local disk") from error
         if _is_current(descriptor, path):
+            os.utime(descriptor)  # cleaners of /var/tmp go by age, and locking changes no date
             return descriptor
         os.close(descriptor)
 

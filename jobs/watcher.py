@@ -17,10 +17,9 @@ import struct
 import sys
 import time
 import traceback
-from typing import Any, Callable, Dict, List, NamedTuple, NoReturn, Optional, Set
+from typing import Any, Callable, Dict, List, NamedTuple, NoReturn, Optional, Set, TypeVar
 
-from . import host
-from .atomic import read_json
+from . import host, stop
 from .attempt import handed_in, publish, record_exit
 from .errors import OrchError
 from .failure import diagnose
@@ -28,11 +27,14 @@ from .folder import Home, HostFolder, RunFolder
 from .lease import take
 from .slots import Lease
 
-GRACE = 30.0  # seconds between SIGTERM and SIGKILL when the stop request names none
+RETRY_WAIT = 5.0  # seconds between tries to write an exit record that neither run folder nor spool can take
+REASON_LIMIT = 1000  # bytes of a refusal's reason: one message is read at once
 LEFTOVER_GRACE = 2.0  # seconds that processes left behind by a job have after SIGTERM
 
 # One byte each from watcher to keeper; the keeper answers TAKEN, REFUSED and DONE with the next job or a dismissal.
 STARTED, TAKEN, REFUSED, DONE, FREE = b"p", b"x", b"f", b"d", b"s"
+
+Value = TypeVar("Value")
 
 _WATCHED = {signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP} if os.name == "posix" else set()
 
@@ -72,18 +74,27 @@ class Watch:
         DiskError
             The run folder cannot be made: nothing has begun.
         """
-        path = self.local.attempt_lock(self.folder.job_id, self.folder.attempt)
-        lock = take(path, wait=True)
-        assert lock is not None  # waiting never returns None
+        path = self.local.attempt_lock(self.folder)
+        lock = self._take(path)
+        if lock is None:
+            return False
         try:
             self._write_identity(lock)
-            if not publish(self.folder, self.job, self.lease.device):
+            if not publish(self.folder, self.job, self.lease.device, self.local):
                 return False
             self._record(self._wait() if self._spawn(lock) else Ended(127, None, 0.0, 0.0))
         finally:
             os.unlink(path)
             os.close(lock)
         return True
+
+    def _take(self, path: str) -> Optional[int]:
+        """The attempt's lock, or None when another has begun the attempt: its end is not waited for."""
+        while True:
+            lock = take(path)
+            if lock is not None or os.path.isdir(self.folder.path):
+                return lock
+            time.sleep(0.01)  # another is about to begin it
 
     def _write_identity(self, lock: int) -> None:
         """Say in the lock file who to signal (`stop_attempt`); start times tell a used-again process id apart."""
@@ -101,16 +112,25 @@ class Watch:
         try:
             os.chdir(self.job["cwd"])  # ours too: nobody else lives in this process
             self.child = _spawn(argv, environment, self.folder.log)
-        except OSError as error:
-            what = "folder {}".format(self.job["cwd"]) if error.filename == self.job["cwd"] else argv[0]
-            with open(self.folder.log, "a", encoding="utf-8") as log:
-                log.write("orch: cannot start {}: {}\n".format(what, os.strerror(error.errno or 0)))
+        except (OSError, ValueError) as error:
+            self._say_why_not(argv, error)
         finally:
             os.set_inheritable(lock, False)
         self.child_start = host.start_time(self.child) if self.child else None
         self._write_identity(lock)
         self.say(STARTED)
         return bool(self.child)
+
+    def _say_why_not(self, argv: List[str], error: Exception) -> None:
+        what, why = argv[0], str(error)
+        if isinstance(error, OSError):
+            what = "in folder {}".format(self.job["cwd"]) if error.filename == self.job["cwd"] else argv[0]
+            why = os.strerror(error.errno or 0)
+        try:
+            with open(self.folder.log, "a", encoding="utf-8", errors="replace") as log:
+                log.write("orch: cannot start {}: {}\n".format(what, why))
+        except OSError:  # a full disk: the exit status 127 must do
+            pass
 
     def _environment(self) -> Dict[str, str]:
         device = self.lease.device
@@ -158,10 +178,11 @@ class Watch:
             _signal_tree(signal.SIGKILL)
             self.kill_at = time.monotonic() + 1.0
         elif number in (signal.SIGTERM, signal.SIGINT):
-            wish = read_json(self.folder.stop)
-            if wish is not None:  # else it was meant for an attempt that has ended, or for everybody on this machine
-                self.kill_at = time.monotonic() + float(wish.get("grace", GRACE))
-                _signal(os.killpg, self.child, signal.SIGTERM)
+            grace = stop.grace_of(self.folder)
+            if grace is not None:  # else it was meant for an attempt that has ended, or for everybody on this machine
+                kill_at = time.monotonic() + grace
+                self.kill_at = kill_at if self.kill_at is None else min(self.kill_at, kill_at)
+                stop.send(os.killpg, self.child, signal.SIGTERM)
 
     def _end_leftovers(self) -> None:
         deadline, number = time.monotonic() + LEFTOVER_GRACE, signal.SIGTERM
@@ -174,6 +195,8 @@ class Watch:
 
     def _record(self, ended: Ended) -> None:
         stopped = self.kill_at is not None
+        failure: Optional[Dict[str, Any]] = None
+        files: Dict[str, str] = {}
         record = {
             "status": ended.status,
             "signal": ended.signal,
@@ -186,11 +209,12 @@ class Watch:
             "pid": self.child,
             "start_time": self.child_start,
             "device": self.lease.device,
-            "failure": None if stopped else diagnose(self.folder, ended.status),
-            "files": handed_in(self.folder),
+            "failure": None if stopped else _try(lambda: diagnose(self.folder, ended.status, ended.signal), failure),
+            "files": _try(lambda: handed_in(self.folder), files),
             "rusage": {"cpu_seconds": ended.cpu_seconds, "max_rss_mb": ended.max_rss_mb},
         }
-        record_exit(self.folder, record, self.local)
+        while not _try(lambda: record_exit(self.folder, record, self.local), False):
+            time.sleep(RETRY_WAIT)  # the lock is held meanwhile: the attempt counts as running, and nothing is lost
 
 
 def fork(home: Home, local: HostFolder, lease: Lease, orphaned: Callable[[], None]) -> socket.socket:
@@ -233,6 +257,7 @@ def _live(home: Home, local: HostFolder, lease: Lease, talk: socket.socket, orph
             orphaned()
     except BaseException:
         traceback.print_exc()  # into the keeper's log
+        orphaned()
     finally:
         os._exit(0)
 
@@ -248,8 +273,8 @@ def _serve(home: Home, local: HostFolder, lease: Lease, talk: socket.socket) -> 
         try:
             own = Watch(job, folder, local, lease, lambda word: _say(talk, word)).run()
             _say(talk, DONE if own else TAKEN)
-        except OrchError as error:
-            _say(talk, REFUSED + error.message.encode())
+        except (OrchError, OSError) as error:
+            _say(talk, REFUSED + str(error).encode("utf-8", "replace")[:REASON_LIMIT])
 
 
 def _receive_job(talk: socket.socket) -> Optional[bytes]:
@@ -268,22 +293,6 @@ def _say(talk: socket.socket, word: bytes) -> None:
         talk.send(word)
     except OSError:  # the keeper is gone, which the next `_receive_job` notices
         pass
-
-
-def stop_attempt(folder: RunFolder, local: HostFolder) -> bool:
-    """Wake the watcher of an attempt whose `stop` file has been written; without a watcher signal the job itself.
-
-    Returns False when neither lives. Only processes whose id and start time stand in the attempt's lock file, written
-    by the watcher, are signalled.
-    """
-    identity = read_json(local.attempt_lock(folder.job_id, folder.attempt)) or {}
-    pid, started = identity.get("watcher", (0, 0))
-    if pid and host.is_alive(pid, started):
-        return _signal(os.kill, pid, signal.SIGTERM)
-    pid, started = identity.get("job", (0, 0))
-    if pid and host.is_alive(pid, started):
-        return _signal(os.killpg, pid, signal.SIGTERM)
-    return False
 
 
 def close_all_but(keep: Set[int]) -> None:
@@ -325,17 +334,18 @@ def _find(program: str, environment: Dict[str, str]) -> str:
     raise FileNotFoundError(errno.ENOENT, "not found in PATH", program)
 
 
-def _signal(send: Callable[[int, int], None], target: int, number: int) -> bool:
-    try:
-        send(target, number)
-    except (ProcessLookupError, PermissionError):
-        return False
-    return True
-
-
 def _signal_tree(number: int) -> None:
     for pid in host.descendants(os.getpid()):
-        _signal(os.kill, pid, number)
+        stop.send(os.kill, pid, number)
+
+
+def _try(work: Callable[[], Value], instead: Value) -> Value:
+    """Do what a full disk or a run folder edited by hand can spoil, without losing the exit status over it."""
+    try:
+        return work()
+    except Exception:
+        traceback.print_exc()
+        return instead
 
 
 def _has_children() -> bool:

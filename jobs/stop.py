@@ -1,0 +1,71 @@
+"""A stop request, as the watcher reads it, and the signal that wakes whoever heeds it."""
+
+from __future__ import annotations
+
+import math
+import os
+import signal
+import time
+from typing import Callable, Optional
+
+from . import host
+from .atomic import read_json, write_json
+from .folder import HostFolder, RunFolder
+
+GRACE = 30.0  # seconds between SIGTERM and SIGKILL when the stop request names none
+
+
+def ask(folder: RunFolder, by: str, grace: Optional[float]) -> bool:
+    """Write the stop request; False when there was one already.
+
+    Raises
+    ------
+    OSError
+        Not even an empty file can be made.
+    """
+    first = not os.path.exists(folder.stop)
+    wish = {"at": time.time(), "by": by}
+    try:
+        write_json(folder.stop, wish if grace is None else {**wish, "grace": grace})
+    except OSError:  # a full disk often has room for a name: an empty request counts too
+        os.close(os.open(folder.stop, os.O_WRONLY | os.O_CREAT, 0o666))
+    return first
+
+
+def grace_of(folder: RunFolder) -> Optional[float]:
+    """Return the seconds between SIGTERM and SIGKILL that a stop request names, None when there is no request."""
+    if not os.path.exists(folder.stop):
+        return None
+    wish = read_json(folder.stop)
+    grace = wish.get("grace", GRACE) if isinstance(wish, dict) else GRACE
+    return max(0.0, float(grace)) if isinstance(grace, (int, float)) and math.isfinite(grace) else GRACE
+
+
+def wake(folder: RunFolder, local: HostFolder, first: bool = True) -> bool:
+    """Wake the watcher of an attempt whose stop request has been written; False when nothing of it lives.
+
+    Without a watcher the job itself is signalled: with SIGTERM at first, with SIGKILL when asked again. Signalled are
+    only processes whose id and start time stand in the attempt's lock file, written by the watcher, or that both hold
+    that lock and were started with this run folder in `ORCH_RUN`.
+    """
+    path = local.attempt_lock(folder)
+    identity = read_json(path) or {}
+    pid, started = identity.get("watcher", (0, 0))
+    if pid and host.is_alive(pid, started):
+        return send(os.kill, pid, signal.SIGTERM)
+    number = signal.SIGTERM if first else signal.SIGKILL
+    pid, started = identity.get("job", (0, 0))
+    if pid and host.is_alive(pid, started):
+        return send(os.killpg, pid, number)
+    left = [pid for pid in host.holders(path) if host.has_variable(pid, "ORCH_RUN", folder.path)]
+    sent = [send(os.kill, pid, number) for pid in left]  # to all, not only until the first
+    return any(sent)
+
+
+def send(signaller: Callable[[int, int], None], target: int, number: int) -> bool:
+    """Send a signal with `os.kill` or `os.killpg`; False when there is nobody to take it."""
+    try:
+        signaller(target, number)
+    except (ProcessLookupError, PermissionError):
+        return False
+    return True
