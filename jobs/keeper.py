@@ -10,19 +10,22 @@ import collections
 import errno
 import os
 import select
+import signal
 import socket
 import sys
 import time
 import traceback
-from typing import Any, Deque, Dict, Optional
+from typing import Any, Deque, Dict, Optional, Set
 
 from . import host, watcher
+from .errors import ContractError
 from .folder import Home, HostFolder
 from .lease import holding, is_held, take
-from .queue import Entry, Queue
+from .queue import Entry, Key, Queue
 from .slots import Slots
 
 FOREIGN_WAIT = 1.0  # seconds between looks when the slots are held by jobs of another keeper
+LOOK_WAIT = 60.0  # seconds between looks for batches of which no bell told (its pipe was removed, its ringer killed)
 DISK_WAIT = 5.0  # seconds between tries when the disk refuses a run folder
 READY_WAIT = 10.0  # seconds that a new keeper may take to come up
 LOG_LIMIT = 1 << 20  # bytes of keeper.log after which it begins anew
@@ -44,7 +47,7 @@ class Keeper:
         self.queue = Queue(home, host.name())
         self.slots = Slots(local)
         self.due: Deque[Entry] = collections.deque()
-        self.open: Dict[str, int] = {}  # batch -> entries not served yet
+        self.open: Dict[str, Set[Key]] = {}  # batch -> entries not served yet
         self.wards: Dict[int, Ward] = {}
         self.refused_until = 0.0
         self.wake = os.open(local.wake, os.O_RDWR | os.O_NONBLOCK)
@@ -54,28 +57,38 @@ class Keeper:
         self._read_batches()
         while True:
             wait = self._fill()
-            if not self.open and self._leave(lock):
+            if self.open:
+                self._listen(wait)
+            elif self._leave(lock):
                 return
-            self._listen(wait)
+            else:  # somebody has added a batch, and perhaps was killed before the bell
+                self._read_batches()
 
     def _read_batches(self) -> None:
         for batch in self.queue.batches():
             if batch not in self.open:
-                entries = self.queue.due(batch)
-                self.open[batch] = len(entries)
-                self.due.extend(entries)
-                self._close_if_served(batch)
+                self._open(batch)
+
+    def _open(self, batch: str) -> None:
+        try:
+            entries = self.queue.due(batch)
+        except ContractError as error:
+            log("{}; set aside as {}".format(error, self.queue.set_aside(batch)))
+            return
+        self.open[batch] = {entry.key for entry in entries}
+        self.due.extend(entries)
+        self._close_if_served(batch)
 
     def _close_if_served(self, batch: str) -> None:
-        if self.open[batch] > 0:
-            return
-        left = self.queue.due(batch)  # the folders decide, not our count: a killed watcher may have confused it
-        if left:
-            self.open[batch] = len(left)
-            self.due.extend(left)
-        else:
-            self.queue.delete(batch)
+        if not self.open[batch]:
             del self.open[batch]
+            if not self.queue.due(batch):  # the folders decide
+                self.queue.delete(batch)
+
+    def _count_served(self, entry: Entry) -> None:
+        if entry.batch in self.open:
+            self.open[entry.batch].discard(entry.key)
+            self._close_if_served(entry.batch)
 
     def _fill(self) -> Optional[float]:
         """Start what fits, in order; return after how many seconds to look again, None when somebody will say."""
@@ -102,7 +115,9 @@ class Keeper:
         watcher.send_job(ward.talk, ward.entry.line if ward.entry else b"")
 
     def _listen(self, timeout: Optional[float]) -> None:
-        ready, _, _ = select.select([self.wake, *self.wards], [], [], timeout)
+        ready, _, _ = select.select([self.wake, *self.wards], [], [], LOOK_WAIT if timeout is None else timeout)
+        if not ready:
+            self._read_batches()
         for descriptor in ready:
             if descriptor == self.wake:
                 _drain(self.wake)
@@ -113,7 +128,10 @@ class Keeper:
         self._reap()
 
     def _hear(self, ward: Ward) -> None:
-        words = ward.talk.recv(4096)
+        try:
+            words = ward.talk.recv(4096)
+        except OSError:  # killed before it had read its next job
+            words = b""
         if not words or words == watcher.FREE:  # it has left, or it was killed
             self._lost(ward)
         elif words[:1] == watcher.REFUSED:
@@ -125,8 +143,7 @@ class Keeper:
     def _served(self, ward: Ward, words: bytes) -> None:
         """Count the entry as served with STARTED or TAKEN; at its end the watcher is ready for another."""
         if ward.entry and words[:1] in (watcher.STARTED, watcher.TAKEN):
-            self.open[ward.entry.batch] -= 1
-            self._close_if_served(ward.entry.batch)
+            self._count_served(ward.entry)
         if words[-1:] in (watcher.TAKEN, watcher.DONE):
             self._give(ward)
 
@@ -134,17 +151,20 @@ class Keeper:
         """Forget a watcher; an entry of which it said nothing waits again (its folder tells whether it began)."""
         del self.wards[ward.talk.fileno()]
         ward.talk.close()
-        if ward.entry and ward.entry.batch in self.open:
-            batch = ward.entry.batch
-            del self.open[batch]
-            self.due = collections.deque(entry for entry in self.due if entry.batch != batch)
-            self._read_batches()
+        if ward.entry and os.path.isdir(self.queue.run_folder(ward.entry.key).path):
+            self._count_served(ward.entry)
+        elif ward.entry:
+            log("a watcher was lost before it began {}".format(ward.entry.key))
+            self._hold(ward.entry, FOREIGN_WAIT)
 
     def _refused(self, ward: Ward, reason: str) -> None:
         log("held for {:.0f} s: {}".format(DISK_WAIT, reason))
-        self.refused_until = time.monotonic() + DISK_WAIT
         if ward.entry:
-            self.due.appendleft(ward.entry)
+            self._hold(ward.entry, DISK_WAIT)
+
+    def _hold(self, entry: Entry, seconds: float) -> None:
+        self.due.appendleft(entry)
+        self.refused_until = time.monotonic() + seconds
 
     def _reap(self) -> None:
         try:
@@ -190,12 +210,13 @@ def _start(home: Home, local: HostFolder) -> bool:
     os.waitpid(child, 0)
     came = select.select([ready], [], [], READY_WAIT)[0] and os.read(ready, 1) == b"r"
     os.close(ready)
-    return bool(came)
+    return bool(came) or is_held(local.keeper_lock)
 
 
 def _live(home: Home, local: HostFolder, tell: int) -> None:
     try:
         os.setsid()
+        signal.pthread_sigmask(signal.SIG_SETMASK, [])  # a watcher that starts a keeper has some blocked
         watcher.close_all_but({tell})
         _open_standard_files(local.keeper_log)
         os.umask(0o077)

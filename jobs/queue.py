@@ -14,6 +14,7 @@ from typing import Any, Dict, Iterable, Iterator, List, NamedTuple, Tuple
 
 from . import CONTRACT, host
 from .atomic import write_bytes
+from .errors import ContractError
 from .folder import Home, RunFolder
 
 Key = Tuple[str, str, int]  # sweep, job id, attempt
@@ -64,22 +65,34 @@ class Queue:
             return []
 
     def entries(self, batch: str) -> List[Entry]:
-        """Read one batch; none when it has been served and deleted meanwhile."""
-        return self._read(batch)[1]
+        """Read one batch; none when it has been served and deleted meanwhile, or is damaged."""
+        try:
+            return self._read(batch)[1]
+        except ContractError:  # the keeper sets it aside
+            return []
 
     def _read(self, batch: str) -> Tuple[Dict[str, Any], List[Entry]]:
         try:
             with open(os.path.join(self.folder, batch), "rb") as handle:
                 header, *lines = handle.read().splitlines()
+            return dict(json.loads(header)), [Entry(batch, _key(line), line) for line in lines]
         except FileNotFoundError:
             return {}, []
-        return json.loads(header), [Entry(batch, _key(line), line) for line in lines]
+        except (ValueError, KeyError, TypeError) as error:
+            raise ContractError(
+                "the queue's batch {} is damaged".format(batch), "run the sweep again: its jobs are queued anew"
+            ) from error
 
     def due(self, batch: str) -> List[Entry]:
         """Return the entries of a batch that have no attempt folder yet.
 
         After a reboot an entry without a folder may have begun and been lost with the disk's last seconds. So that no
         attempt number can begin twice, such entries take the next number first.
+
+        Raises
+        ------
+        ContractError
+            The batch is damaged.
         """
         header, entries = self._read(batch)
         waiting = [entry for entry in entries if not os.path.isdir(self.run_folder(entry.key).path)]
@@ -99,6 +112,11 @@ class Queue:
     def run_folder(self, key: Key) -> RunFolder:
         """The run folder that an entry will have."""
         return self.home.attempt(*key)
+
+    def set_aside(self, batch: str) -> str:
+        """Rename a damaged batch, so that it stops nobody; return its new name."""
+        os.replace(os.path.join(self.folder, batch), os.path.join(self.folder, batch + ".damaged"))
+        return batch + ".damaged"
 
     def delete(self, batch: str) -> None:
         """Delete a batch all of whose entries have been served."""
