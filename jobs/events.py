@@ -6,11 +6,14 @@ ignored until its end arrives. Kinds: `start`, `metrics` (a step and its values)
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 import os
 import time
 from typing import Any, Dict, List, NamedTuple
+
+_DECODER = json.JSONDecoder(parse_constant=lambda name: None)  # NaN and Infinity, which other writers may let through
 
 
 class Lines(NamedTuple):
@@ -24,16 +27,15 @@ class Lines(NamedTuple):
 class EventWriter:
     """Append events to a file; opened again (after a resume) it goes on with the next `seq`.
 
-    A torn last line of a killed writer is closed with a newline first, so that it spoils nothing after it.
+    A torn last line (of a killed writer, or of a full disk) is closed with the next event, so that it spoils nothing.
     """
 
     def __init__(self, path: "str | os.PathLike[str]") -> None:
         before = read(path)
-        self._seq = before.events[-1]["seq"] + 1 if before.events else 0
+        self._seq = max((event["seq"] for event in before.events), default=-1) + 1
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_CLOEXEC", 0)
         self._file = os.open(path, flags, 0o666)
-        if os.fstat(self._file).st_size > before.offset:
-            os.write(self._file, b"\n")
+        self._torn = os.fstat(self._file).st_size > before.offset
 
     def write(self, kind: str, **values: Any) -> None:
         """Append one line; numbers that are not finite are written as null.
@@ -43,8 +45,13 @@ class EventWriter:
         OSError
             The disk is full or gone.
         """
-        line = {"seq": self._seq, "t": round(time.time(), 3), "kind": kind, **_finite(values)}
-        os.write(self._file, json.dumps(line, ensure_ascii=False, separators=(",", ":")).encode() + b"\n")
+        line = {"seq": self._seq, "t": round(time.time(), 3), "kind": kind, **finite(values)}
+        data = json.dumps(line, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace") + b"\n"
+        data = b"\n" + data if self._torn else data
+        written = os.write(self._file, data)
+        self._torn = written < len(data)
+        if self._torn:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         self._seq += 1
 
     def sync(self) -> None:
@@ -77,17 +84,21 @@ def read(path: "str | os.PathLike[str]", offset: int = 0) -> Lines:
 
 def _parse(line: bytes) -> "Dict[str, Any] | None":
     try:
-        event = json.loads(line)
-    except ValueError:
+        event = _DECODER.decode(line.decode())
+    except (ValueError, RecursionError):
         return None
-    return event if isinstance(event, dict) and isinstance(event.get("seq"), int) and "kind" in event else None
+    sound = isinstance(event, dict) and isinstance(event.get("seq"), int) and isinstance(event.get("kind"), str)
+    return event if sound else None
 
 
-def _finite(value: Any) -> Any:
+def finite(value: Any) -> Any:
+    """Return a value as JSON can hold it: numbers that are not finite become None."""
+    if value is None or isinstance(value, (str, int)):
+        return value
     if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
+        return {key: finite(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_finite(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
+        return [finite(item) for item in value]
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return finite(value.item()) if hasattr(value, "item") else value  # a scalar of numpy or torch

@@ -17,8 +17,9 @@ import signal
 from types import FrameType
 from typing import Any, Dict, List, Optional
 
+from . import CONTRACT
 from .atomic import file_sha256, write_json
-from .events import EventWriter
+from .events import EventWriter, finite
 from .folder import RunFolder
 
 
@@ -65,13 +66,13 @@ class Run:
         cases:
             Per-patient scores, one object for each case and class (`docs/contract.md`).
         values:
-            Numbers for the tables, for example `dice=0.87`.
+            Numbers for the tables, for example `dice=0.87`; one that is not finite is written as null.
         """
         if not self.folder or not self._events:
             return
         self._events.sync()
         files = {}
         if cases is not None:
-            write_json(self.folder.cases, {"contract": 1, "cases": cases})
+            write_json(self.folder.cases, {"contract": CONTRACT, "cases": finite(cases)})
             files[os.path.basename(self.folder.cases)] = file_sha256(self.folder.cases)
-        write_json(self.folder.result, {"contract": 1, "values": values, "files": files})
+        write_json(self.folder.result, {"contract": CONTRACT, "values": finite(values), "files": files})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from typing import Any, Dict
 
@@ -29,17 +30,18 @@ def open_home(path: str, create: bool = True) -> "tuple[Home, Dict[str, Any]]":
         if not create:
             raise NotFound("no orch home at {}".format(home.path), "orch init, or name another: --home FOLDER")
         identity = _make(home)
-    if identity.get("contract", 0) > CONTRACT:
+    if not isinstance(identity, dict) or not {"contract", "id", "secret"} <= set(identity):
+        text = "{} is damaged: pseudonyms and locks hang on it".format(home.identity)
+        raise ContractError(text, "put it back from a backup; if there is none, delete it: pseudonyms will change")
+    if identity["contract"] > CONTRACT:
         text = "{} was written by a newer orch (contract {})".format(home.path, identity["contract"])
         raise ContractError(text, "pip install --upgrade orch-lab")
     return home, identity
 
 
-def _make(home: Home) -> Dict[str, Any]:
+def _make(home: Home) -> Any:
     identity = {"contract": CONTRACT, "id": os.urandom(8).hex(), "secret": os.urandom(32).hex()}
     temporary = "{}.{}".format(home.identity, identity["id"])
-    import json
-
     try:
         os.makedirs(home.path, 0o700, exist_ok=True)
         write_bytes(temporary, json.dumps(identity).encode())
@@ -51,4 +53,4 @@ def _make(home: Home) -> Dict[str, Any]:
         os.unlink(temporary)
     except OSError as error:
         raise disk_error(error, home.path) from error
-    return dict(read_json(home.identity) or identity)
+    return read_json(home.identity)

@@ -6,6 +6,7 @@ loading and errors belong to `wire`. A new way to a host is one class that passe
 
 from __future__ import annotations
 
+import io
 import os
 import subprocess
 import tempfile
@@ -60,6 +61,7 @@ class ProcessPipe:
         try:
             self._process = subprocess.Popen(
                 argv,
+                bufsize=0,  # closing must not wait for a write that the other end never reads
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=self._errors,
@@ -70,7 +72,7 @@ class ProcessPipe:
             text = "cannot start {}: {}".format(argv[0], error.strerror)
             raise Unreachable(text, "is it installed? try: {} --version".format(argv[0])) from error
         self.input = cast(BinaryIO, self._process.stdin)
-        self.output = cast(BinaryIO, self._process.stdout)
+        self.output = io.BufferedReader(cast(io.RawIOBase, self._process.stdout))
 
     def complaints(self) -> str:
         """Return what the child wrote on its standard error (the last 8 KiB)."""

@@ -127,9 +127,24 @@ class JobSpec:
             spec = cls(**known)
         except (KeyError, TypeError) as error:
             raise ContractError("job.json lacks or misspells {}".format(error), "orch index check") from error
+        _check(spec)
         if value.get("id") != spec.id:
             raise ContractError(
                 "job.json was edited: its id {} is not the hash of its cell ({})".format(value.get("id"), spec.id),
                 "put the old file back, or delete the job's folder and run the sweep again",
             )
         return spec
+
+
+def _check(spec: JobSpec) -> None:
+    """Refuse what no host could start: the words go to the kernel as they are."""
+    words = [*spec.argv, spec.cwd, *spec.env, *spec.env.values()]
+    sound = bool(spec.argv) and all(isinstance(word, str) and "\0" not in word for word in words)
+    if not sound or any(not name or "=" in name for name in spec.env):
+        raise ContractError(
+            "the job {} cannot be started: argv, cwd and env must be texts, argv not empty".format(spec.label),
+            "look at the sweep's command and env",
+        )
+    counts = (spec.resources.cpus, spec.resources.gpus)
+    if any(isinstance(count, bool) or not isinstance(count, int) or count < 0 for count in counts):
+        raise ContractError("the job {} asks for {}".format(spec.label, spec.resources), "give whole numbers from 0")

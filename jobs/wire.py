@@ -71,14 +71,17 @@ class Wire:
         self._pipe, self._timeout, self._number = pipe, timeout, 0
         self._frames: "queue.Queue[Optional[Dict[str, Any]]]" = queue.Queue()
         marker = os.urandom(16).hex()
-        self._hello = threading.Event()
+        self._hello, self._answered = threading.Event(), False
         self._refusal = ""
         self._reader = threading.Thread(target=self._read, args=(pipe.output, marker), daemon=True)
         self._reader.start()
-        self._send(_package(marker))
-        if not self._hello.wait(timeout) or self._refusal:
+        try:
+            self._send(_package(marker))
+            if not self._hello.wait(timeout) or not self._answered:
+                raise self._silence()
+        except BaseException:
             self._pipe.close()
-            raise self._silence()
+            raise
 
     def call(self, verb: str, **arguments: Any) -> Dict[str, Any]:
         """Ask and wait for the answer; chunks of a verb that streams are thrown away.
@@ -130,11 +133,24 @@ class Wire:
         self.close()
 
     def _send(self, data: bytes) -> None:
+        """Write in a thread of its own: an end that reads nothing must not hold us for ever."""
+        failures: List[Exception] = []
+        writer = threading.Thread(target=self._write, args=(data, failures), daemon=True)
+        writer.start()
+        writer.join(self._timeout)
+        if writer.is_alive() or failures:
+            self._hello.wait(1.0)  # it may have said why before it left
+            raise self._silence() from next(iter(failures), None)
+
+    def _write(self, data: bytes, failures: List[Exception]) -> None:
         try:
-            self._pipe.input.write(data)
+            rest = memoryview(data)
+            while rest:
+                written: Optional[int] = self._pipe.input.write(rest)
+                rest = rest[len(rest) if written is None else written :]
             self._pipe.input.flush()
         except (OSError, ValueError) as error:
-            raise self._silence() from error
+            failures.append(error)
 
     def _next_frame(self) -> Dict[str, Any]:
         try:
@@ -157,23 +173,26 @@ class Wire:
     def _read(self, source: BinaryIO, marker: str) -> None:
         """In the reader thread: skip noise up to the marker, then queue frames; None at the end."""
         try:
-            if self._skip_noise(source, marker.encode() + b"\n"):
-                self._hello.set()
+            if self._skip_noise(source, marker.encode()):
                 for head in iter(source.readline, b""):
                     if head.startswith(b"!"):
                         self._refusal = head[1:].decode("utf-8", "replace").strip()
                         break
-                    self._frames.put(json.loads(source.read(int(head))))
+                    self._answered = True
+                    self._hello.set()
+                    if head.strip():
+                        self._frames.put(json.loads(source.read(int(head))))
         except (OSError, ValueError):
             pass  # the connection broke in the middle of a frame
         self._frames.put(None)
         self._hello.set()
 
     def _skip_noise(self, source: BinaryIO, marker: bytes) -> bool:
-        seen = 0
+        seen, window = 0, b""
         while seen < NOISE_LIMIT:
             line = source.readline(65536)
-            if line.endswith(marker):
+            window = (window + line)[-len(marker) - 1 :]
+            if window == marker + b"\n":
                 return True
             if not line:
                 break
