@@ -16,7 +16,7 @@ DATA = DataSet(
     "liver", "d" * 16, "/data/manifest.json", ("duct",), 40, 38, {"0": (72, 320), "1": (72, 300), "2": (300, 320)}
 )
 SPLIT = Split("s" * 16, "/data/split.json")
-PINS = Pins("/env/python", "c" * 16, "/home/code/cccc", "2026-01-01T00:00:00Z", {"git": {"commit": None}})
+PINS = Pins("/env/python", "c" * 16, "/pins/code/cccc", "2026-01-01T00:00:00Z", {"git": {"commit": None}})
 
 
 @pytest.fixture
@@ -50,7 +50,7 @@ def test_several_seeds_stand_in_the_label(augmentations: SweepFile) -> None:
 
 def test_a_trainer_job_says_all_that_it_needs(augmentations: SweepFile) -> None:
     spec = made(augmentations).specs[1]
-    assert spec.argv == ("/env/python", "-I", "-B", "/home/code/cccc", "{run}")
+    assert spec.argv == ("/env/python", "-I", "-B", "/pins/code/cccc", "{run}")
     assert spec.result_required
     assert spec.cell.parameters["augment"] == [{"rotate": {"degrees": 15, "probability": 1}}]
     assert (spec.cell.data, spec.cell.split, spec.cell.fold, spec.cell.seed) == (DATA.hash, SPLIT.hash, 0, 0)
