@@ -22,6 +22,7 @@ from .words import counted, did_you_mean
 
 _GPU_JOB_CORES = 4  # one feeds the card, the others read and augment ahead
 _UNFIT = re.compile(r"[^A-Za-z0-9._+-]+")
+_COUNTABLE = ("strategy", "fold", "seed")  # columns that are words of ours; others are the writer's
 _LABEL_VALUE = 32  # characters of one value in a label
 
 
@@ -335,6 +336,7 @@ def _shared(
         "result_required": trainer,
         "inputs": inputs,
         "provenance": provenance,
+        "placement": {"host": "local", "reason": "no other host was asked for"},
     }
 
 
@@ -353,6 +355,7 @@ def sweep_record(plan: Plan) -> dict[str, Any]:
         "columns": list(plan.columns),
         "baseline": sweep.baseline,
         "metric": sweep.metric,
+        "steps": sweep.train.get("epochs"),
         "strategies": list(sweep.strategies),
         "data": plan.data.name if plan.data else None,
         "cells": [dict(cell) for cell in plan.cells],
@@ -363,4 +366,4 @@ def counts(plan: Plan) -> Iterator[str]:
     """Yield the factors of the number of jobs: `7 strategies`, `5 folds`, `1 seed`."""
     for column in plan.columns:
         number = len({canonical(spec.names[column]) for spec in plan.specs})
-        yield counted(number, column)
+        yield counted(number, column) if column in _COUNTABLE else f"{counted(number, 'value')} of {column}"

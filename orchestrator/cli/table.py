@@ -25,6 +25,7 @@ GROUPS: dict[str, dict[str, str]] = {
     },
     "results": {
         "report": "Write the comparison table and the curves",
+        "note": "Add a note or a tag to a job or a sweep; show them",
         "index": "Rebuild or check the local index from the run folders",
     },
     "shell": {

@@ -1,0 +1,160 @@
+"""`orch sweep`: plan, say what will run and why, run what is missing, show the progress, end with the table."""
+
+from __future__ import annotations
+
+import time
+from argparse import Namespace
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from jobs.spec import JobSpec
+from jobs.state import DONE, FAILED, HOLES
+
+from .. import planning
+from ..collect import index_path, refresh
+from ..config import Settings
+from ..dispatch import Contact
+from ..monitor import Monitor
+from ..plan import Plan
+from ..progress import Progress, counts_text
+from ..store import PLANNED, Index, JobRow
+from ..sweep import TRAINER
+from ..words import counted
+from .output import Output
+from .parser import Parser
+from .scanning import reader
+
+EXAMPLES = """
+orch sweep augmentations --dry-run
+orch sweep augmentations
+orch sweep augmentations --strategies identity,rotate --folds 0..2
+orch sweep sweeps/rates.yaml --detach
+"""
+
+RERUN = ("none", "changed", "all")
+MOST_TROUBLES = 10  # jobs that are listed at the end
+
+
+def add_arguments(parser: Parser) -> None:
+    """Declare arguments and options."""
+    planning.add_arguments(parser)
+    parser.add_argument(
+        "--parallel", type=int, metavar="N", help="jobs side by side on this machine (default: its cores)"
+    )
+    parser.add_argument("--python", metavar="PATH", help="interpreter that runs the trainer")
+    parser.add_argument("--dry-run", action="store_true", help="print the plan, start nothing")
+    parser.add_argument("--detach", action="store_true", help="return as soon as the jobs are queued")
+    parser.add_argument(
+        "--rerun",
+        choices=RERUN,
+        help="when the code has changed since the first run: none keeps the pinned code (default), changed runs again "
+        "what other code has done, all runs everything again",
+    )
+    parser.add_argument("--keep-failed", action="store_true", help="leave failed jobs as they are")
+
+
+def run(args: Namespace, settings: Settings, out: Output) -> int:
+    """Run a sweep; exit 1 when a job of it did not end well."""
+    rerun = args.rerun or "none"
+    with reader(out, "reading volumes") as progress:
+        prepared = planning.prepare(args, settings, progress, rerun)
+    name, specs = prepared.plan.sweep.name, prepared.plan.specs
+    with Contact(settings) as contact, Index.open(index_path(settings, contact.home_id)) as index:
+        refresh(contact, index, [name])
+        rows = {row.id: row for row in index.jobs(name)}
+        again = _again(index, prepared.plan, rows, rerun)
+        due = [spec for spec in specs if spec.id in again or is_due(rows.get(spec.id), args.keep_failed)]
+        _tell_plan(prepared, rows, due, out)
+        if args.dry_run:
+            out.json({"sweep": name, "jobs": [_planned(spec, rows.get(spec.id), due) for spec in specs]})
+            out.next(f"orch sweep {args.sweep}")
+            return 0
+        answers = _submit(contact, prepared, due, again, settings.parallel, out)
+        refresh(contact, index, [name])
+        if args.detach:
+            out.json({"sweep": name, "answers": answers})
+            out.next("orch status --watch")
+            return 0
+        return _attend(contact, index, prepared.plan, out)
+
+
+def is_due(row: JobRow | None, keep_failed: bool) -> bool:
+    """Tell whether a cell is a hole: never run, or ended without counting."""
+    if row is None or row.state == PLANNED:
+        return True
+    return row.state in HOLES and not (keep_failed and row.state == FAILED)
+
+
+def _again(index: Index, plan: Plan, rows: Mapping[str, JobRow], rerun: str) -> set[str]:
+    """Ids of done jobs that shall run again."""
+    done = {spec.id for spec in plan.specs if spec.id in rows and rows[spec.id].state == DONE}
+    if rerun != "changed":
+        return done if rerun == "all" else set()
+    counting = [row for row in index.attempts(plan.sweep.name) if row.counts and row.job in done]
+    return {row.job for row in counting if (row.spec or {}).get("provenance", {}).get("code") != plan.pins.code}
+
+
+def _tell_plan(prepared: planning.Prepared, rows: Mapping[str, JobRow], due: Sequence[JobSpec], out: Output) -> None:
+    for line in planning.describe(prepared):
+        out.note(line)
+    present = Counter(rows[spec.id].state for spec in prepared.plan.specs if spec.id in rows)
+    known = {state: count for state, count in present.items() if state != PLANNED}
+    if known:
+        out.note(f"  already there: {counts_text(known)}; {counted(len(due), 'job')} to run")
+
+
+def _planned(spec: JobSpec, row: JobRow | None, due: Sequence[JobSpec]) -> dict[str, Any]:
+    state = row.state if row else PLANNED
+    return {"id": spec.id, "label": spec.label, "names": dict(spec.names), "state": state, "runs": spec in due}
+
+
+def _submit(
+    contact: Contact,
+    prepared: planning.Prepared,
+    due: Sequence[JobSpec],
+    again: set[str],
+    parallel: int | None,
+    out: Output,
+) -> list[dict[str, Any]]:
+    began = time.monotonic()
+    jobs = [spec.to_json() for spec in due]
+    answers = contact.submit(prepared.record, jobs, again=sorted(again), parallel=parallel)
+    queued = sum(answer["action"] == "queued" for answer in answers)
+    if queued:
+        seconds = time.monotonic() - began
+        out.note(f"{counted(queued, 'job')} queued in {seconds:.1f} s. You can close this window: they go on alone.")
+    return answers
+
+
+def _attend(contact: Contact, index: Index, plan: Plan, out: Output) -> int:
+    """Watch until it is over, or until Ctrl-C: the jobs go on."""
+    sweep = plan.sweep
+    monitor = Monitor(contact, index, sweep.name, sweep.metric, sweep.train.get("epochs"))
+    try:
+        last = monitor.follow(out)
+    except KeyboardInterrupt:
+        out.note("\nThe jobs go on. Come back with: orch status --watch; end them with: orch stop " + sweep.name)
+        raise
+    return _finish(index, plan, last, out)
+
+
+def _finish(index: Index, plan: Plan, last: Progress, out: Output) -> int:
+    from ..report.summary import summarise
+    from ..report.table import comparison
+
+    name = plan.sweep.name
+    summary = summarise(index, name)
+    table = comparison(summary)
+    heads = [column.name for column in table.columns]
+    out.json({"sweep": name, "counts": dict(last.counts), "columns": heads, "rows": table.rows})
+    if summary.kind == TRAINER or summary.names:  # a program that hands nothing in has nothing to compare
+        out.table(heads, table.texts())
+    out.note(f"{name}: {counts_text(last.counts)}")
+    for row in last.troubled[:MOST_TROUBLES]:
+        out.note(f"  {row.state}  {row.label}  {row.reason}")
+    if last.troubled:
+        out.next(f"orch why {last.troubled[0].label}; the same sweep again fills the holes")
+        return 1
+    out.next(f"orch report {name}")
+    return 0
