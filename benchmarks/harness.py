@@ -23,6 +23,7 @@ from typing import NamedTuple
 from jobs.host import descendants
 
 SAMPLE_EVERY = 0.02  # seconds
+LIMIT = 900.0  # seconds after which a command is killed: something hangs
 DRAIN = 3.0  # seconds that a tree has to leave after its command; what is left then is resident
 _SUBREAPER = 36  # PR_SET_CHILD_SUBREAPER, linux/prctl.h
 
@@ -70,8 +71,11 @@ def run(argv: Sequence[str], cwd: Path, env: dict[str, str], sample: bool = Fals
     with _sampling(sample) as peak, (cwd / "output.txt").open("w+b") as output:
         began = time.perf_counter()
         child = subprocess.Popen(argv, cwd=cwd, env=env, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
+        guard = threading.Timer(LIMIT, child.kill)
+        guard.start()
         _, status, usage = os.wait4(child.pid, 0)
         wall = time.perf_counter() - began
+        guard.cancel()
         child.returncode = os.waitstatus_to_exitcode(status)
         residents = _drain()
         output.seek(0)

@@ -97,7 +97,7 @@ def floor(folder: Path, count: int) -> Call:
 
 def orch(folder: Path, count: int) -> Call:
     """`orch sweep` of a command, attached to its end: planned, dispatched, detached, recorded, synced, indexed."""
-    sweep = {"sweep": "noop", "command": [JOB_PYTHON, "-c", "pass"], "grid": {"n": list(range(count))}}
+    sweep = {"sweep": "noop", "command": [JOB_PYTHON, "-c", "pass", "{n}"], "grid": {"n": list(range(count))}}
     (folder / "noop.yaml").write_text(json.dumps(sweep), encoding="utf-8")
     env = clean_environment(folder)
     for name in ("home", "state", "local", "cache"):
