@@ -32,10 +32,12 @@ class EventWriter:
 
     def __init__(self, path: "str | os.PathLike[str]") -> None:
         before = read(path)
-        self._seq = max((event["seq"] for event in before.events), default=-1) + 1
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_CLOEXEC", 0)
         self._file = os.open(path, flags, 0o666)
-        self._torn = os.fstat(self._file).st_size > before.offset
+        tail = _read_from(path, before.offset)
+        self._torn = bool(tail)
+        last = _parse(tail)  # a line that lacks nothing but its end will count once it has one
+        self._seq = max((event["seq"] for event in [*before.events, *([last] if last else [])]), default=-1) + 1
 
     def write(self, kind: str, **values: Any) -> None:
         """Append one line; numbers that are not finite are written as null.
@@ -50,9 +52,9 @@ class EventWriter:
         data = b"\n" + data if self._torn else data
         written = os.write(self._file, data)
         self._torn = written < len(data)
+        self._seq += 1
         if self._torn:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        self._seq += 1
 
     def sync(self) -> None:
         """Make all lines so far outlive a power cut."""
@@ -65,12 +67,7 @@ class EventWriter:
 
 def read(path: "str | os.PathLike[str]", offset: int = 0) -> Lines:
     """Return the events in whole lines after `offset`; a missing file has none."""
-    try:
-        with open(path, "rb") as handle:
-            handle.seek(offset)
-            data = handle.read()
-    except FileNotFoundError:
-        return Lines([], offset, 0)
+    data = _read_from(path, offset)
     end = data.rfind(b"\n") + 1
     events, damaged = [], 0
     for line in data[:end].splitlines():
@@ -80,6 +77,15 @@ def read(path: "str | os.PathLike[str]", offset: int = 0) -> Lines:
         else:
             events.append(event)
     return Lines(events, offset + end, damaged)
+
+
+def _read_from(path: "str | os.PathLike[str]", offset: int) -> bytes:
+    try:
+        with open(path, "rb") as handle:
+            handle.seek(offset)
+            return handle.read()
+    except FileNotFoundError:
+        return b""
 
 
 def _parse(line: bytes) -> "Dict[str, Any] | None":

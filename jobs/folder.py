@@ -17,8 +17,8 @@ import re
 import tempfile
 from typing import Iterator, NamedTuple, Optional
 
-_ATTEMPT = re.compile(r"attempt-(\d{2,})$")
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,99}$")
+_ATTEMPT = re.compile(r"attempt-(\d{2,})\Z")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,99}\Z")
 
 
 def valid_name(name: str) -> bool:

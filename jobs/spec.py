@@ -138,9 +138,10 @@ class JobSpec:
 
 def _check(spec: JobSpec) -> None:
     """Refuse what no host could start: the words go to the kernel as they are."""
-    words = [*spec.argv, spec.cwd, *spec.env, *spec.env.values()]
+    env = dict(spec.env) if isinstance(spec.env, Mapping) else {"": spec.env}
+    words = [*spec.argv, spec.cwd, *env, *env.values()]
     sound = bool(spec.argv) and all(isinstance(word, str) and "\0" not in word for word in words)
-    if not sound or any(not name or "=" in name for name in spec.env):
+    if not sound or any(not name or "=" in name for name in env):
         raise ContractError(
             "the job {} cannot be started: argv, cwd and env must be texts, argv not empty".format(spec.label),
             "look at the sweep's command and env",
