@@ -147,7 +147,7 @@ def _metrics(event: Mapping[str, Any], named: dict[str, tuple[list[int], list[fl
     step, values = event.get("step"), event.get("values")
     if type(step) is float and step.is_integer():
         step = int(step)
-    if type(step) is not int or not isinstance(values, Mapping) or not -_LIMIT <= step < _LIMIT:
+    if type(step) is not int or type(values) is not dict or not -_LIMIT <= step < _LIMIT:
         return False
     for name, value in values.items():
         if type(value) is not float:

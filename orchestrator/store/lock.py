@@ -15,6 +15,7 @@ from jobs.errors import OrchError, disk_error
 
 WAIT = 20.0  # s a second writer waits; one batch of a big sweep takes about 1 s
 _PAUSE = 0.02  # s between two tries
+_WIDTH = 200  # bytes of the holder's name
 _FAR = 1 << 20  # the byte that Windows locks: it lets nobody read what is locked, and the name must be readable
 
 
@@ -79,12 +80,11 @@ def _try(handle: int) -> bool:
 def _sign(handle: int) -> None:
     """Write who holds the lock."""
     since = time.strftime("%H:%M:%S", time.gmtime())
-    text = f"process {os.getpid()} on {socket.gethostname()}, since {since} UTC\n".encode()
+    text = f"process {os.getpid()} on {socket.gethostname()}, since {since} UTC".encode()
     os.lseek(handle, 0, os.SEEK_SET)
-    os.truncate(handle, 0)
-    os.write(handle, text)
+    os.write(handle, text[:_WIDTH].ljust(_WIDTH))  # always as long: cutting the file would cost 0.2 ms
 
 
 def _owner(handle: int) -> str:
     os.lseek(handle, 0, os.SEEK_SET)
-    return os.read(handle, 200).decode(errors="replace").strip() or "it gave no name"
+    return os.read(handle, _WIDTH).decode(errors="replace").strip() or "it gave no name"
