@@ -47,7 +47,7 @@ def run(args: Namespace, settings: Settings, out: Output) -> int:
     code = _command("sweep", [str(folder / "sweeps" / "demo.yaml")], flags)
     if code:
         return code
-    code = _command("report", ["demo"], flags)
+    code = _command("report", ["demo", "--out", str(folder / "report")], flags)
     out.next(f"cd {folder} && orch status")
     return code
 
