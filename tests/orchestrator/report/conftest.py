@@ -39,7 +39,12 @@ def _cases(chance: random.Random, fold: int, level: float) -> list[Report]:
         skill = random.Random(f"{fold}-{patient}").gauss(0, 0.04)
         for cls, shift in zip(CLASSES, (0.01, -0.01), strict=True):
             dice = min(0.97, level + shift + skill + chance.gauss(0, 0.012))
-            row = {"case": f"c-{fold}{patient}cafe", "group": f"p-{fold}{patient}beef", "class": cls, "status": "ok"}
+            row: Report = {
+                "case": f"c-{fold}{patient}cafe",
+                "group": f"p-{fold}{patient}beef",
+                "class": cls,
+                "status": "ok",
+            }
             volumes = {"volume_ref_ml": 2.5, "volume_pred_ml": 2.5 + skill}
             rows.append({**row, "dice": dice, "slice_dice": min(1.0, dice + 0.08), "tp": 900, **volumes})
     return rows

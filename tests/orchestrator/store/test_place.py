@@ -11,8 +11,8 @@ from orchestrator.store.place import network, refuse_network
 
 MOUNTS = """
 /dev/sda1 / ext4 rw 0 0
-nodal:/home /home nfs4 rw 0 0
-/dev/sdb1 /home/local ext4 rw 0 0
+nodal:/shared /shared nfs4 rw 0 0
+/dev/sdb1 /shared/local ext4 rw 0 0
 server:/lab /srv/two\\040words fuse.sshfs rw 0 0
 //nas/x /mnt/nas cifs rw 0 0
 tmpfs /mnt/nas tmpfs rw 0 0
@@ -23,10 +23,10 @@ tmpfs /mnt/nas tmpfs rw 0 0
     ("path", "reason"),
     [
         ("/var/lib/orch", ""),
-        ("/home/intern/.local/state", "nfs4 at /home"),
-        ("/home", "nfs4 at /home"),
-        ("/homework", ""),
-        ("/home/local/state", ""),
+        ("/shared/intern/.local/state", "nfs4 at /shared"),
+        ("/shared", "nfs4 at /shared"),
+        ("/sharedwork", ""),
+        ("/shared/local/state", ""),
         ("/srv/two words/index", "fuse.sshfs at /srv/two words"),
         ("/mnt/nas/index", ""),  # covered by a later mount
     ],
