@@ -52,15 +52,17 @@ lint: env ## style, types, layers
 
 docs: env ## write the generated pages again (docs/cli.md, the trainer's schema)
 	$(call say,Generated pages: docs/cli.md and orchestrator/trainer_schema.json)
-	@$(BIN)/python -I -m trainer schema > orchestrator/trainer_schema.json.new
+	@$(BIN)/python -I -m trainer schema > .venv/schema.json
+	@$(BIN)/python -I -m json.tool --indent 2 --no-ensure-ascii .venv/schema.json orchestrator/trainer_schema.json.new
 	@mv orchestrator/trainer_schema.json.new orchestrator/trainer_schema.json
 	@$(BIN)/python -I -m orchestrator.cli.reference > docs/cli.md.new
 	@mv docs/cli.md.new docs/cli.md
 
 bench: env ## the budgets, with peers in the same run (PEERS=no leaves them out)
-	$(call say,Benchmarks: jobs$(comma) then the command line)
+	$(call say,Benchmarks: jobs$(comma) the command line$(comma) the index)
 	@$(BIN)/python benchmarks/bench_jobs.py $(if $(filter no,$(PEERS)),,--with-peers)
 	@$(BIN)/python benchmarks/bench_cli.py
+	@$(BIN)/python benchmarks/bench_index.py $(if $(filter no,$(PEERS)),,--with-peers)
 comma := ,
 
 clean: ## delete .venv, ./demo and what the tools left
