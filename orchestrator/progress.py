@@ -125,4 +125,3 @@ def duration(seconds: float | None) -> str:
 def counts_text(counts: Mapping[str, int]) -> str:
     """Return `12 done · 3 running · 20 queued`."""
     return " · ".join(f"{count} {state}" for state, count in counts.items()) or "no jobs"
-
