@@ -87,6 +87,9 @@ class Agent:
         for name in {spec.sweep for spec in specs}:
             if not valid_name(name):
                 raise UsageError("'{}' cannot be a sweep's name".format(name), "use letters, digits and . _ + -")
+        _check_cards(specs)
+        if parallel is not None and parallel < 1:
+            raise UsageError("{} jobs cannot run side by side".format(parallel), "give a number from 1")
         if parallel:
             set_limit(self.local, parallel)
         try:
@@ -243,6 +246,19 @@ def _private_folder(path: str) -> None:
             raise ContractError(
                 "{} belongs to somebody else".format(folder), "set ORCH_LOCAL to a local folder of yours"
             )
+
+
+def _check_cards(specs: List[JobSpec]) -> None:
+    """Refuse a job that could never start: it would stop the queue for all behind it."""
+    most = max((spec.resources.gpus for spec in specs), default=0)
+    if not most:
+        return
+    from .gpu import look
+
+    seen = look()
+    if most > len(seen.cards):
+        text = "a job needs {} GPUs, {} has {} ({})".format(most, host.name(), len(seen.cards), seen.reason)
+        raise UsageError(text, "ask for fewer, or choose another host")
 
 
 def _sizes(path: str) -> Dict[str, int]:
