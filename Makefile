@@ -30,7 +30,7 @@ help: ## this list
 demo: env ## a phantom data set, a sweep of 3 augmentations x 5 folds and its report, in ./demo (about 5 minutes)
 	$(call say,A whole sweep on a phantom: everything goes to ./demo)
 	@mkdir -p demo/cache/matplotlib
-	@ORCH_HOME="$(CURDIR)/demo/orch" ORCH_STATE="$(CURDIR)/demo/state" ORCH_LOCAL="$(CURDIR)/demo/local" \
+	@ORCH_HOME="$(CURDIR)/demo/home" ORCH_STATE="$(CURDIR)/demo/state" ORCH_LOCAL="$(CURDIR)/demo/local" \
 	 ORCH_CACHE="$(CURDIR)/demo/cache" MPLCONFIGDIR="$(CURDIR)/demo/cache/matplotlib" $(BIN)/orch demo demo
 
 test: env ## all tests
