@@ -99,6 +99,7 @@ class Agent:
                     self._write_record(record)
                 if due:
                     self.queue.add(due)
+                    self._fence([job for job in due if job["id"] in again])
         except OSError as error:
             raise disk_error(error, self.home.path) from error
         return {"jobs": answers, "queued": len(due), "keeper": rouse(self.home, self.local)}
@@ -135,6 +136,22 @@ class Agent:
 
     def _verdict(self, folder: RunFolder) -> Verdict:
         return judge(attempt.evidence(folder, attempt.read_job(folder) or {}, self.local))
+
+    def _fence(self, due: List[Dict[str, Any]]) -> None:
+        """Let the results of jobs that a person runs again count no more: the new ones will.
+
+        After the batch is written: killed in between, the old results count, and asking again is all it takes.
+        """
+        former = [folder for job in due for folder in self.home.attempts(job["sweep"], job["id"])]
+        done = [folder for folder in former if self._verdict(folder).state == DONE]
+        if not done:
+            return
+        journal = EventWriter(self.home.journal)
+        for folder in done:
+            place = {"sweep": folder.sweep, "job": folder.job_id, "attempt": folder.attempt}
+            journal.write("fence", **place, text="run again on request")
+        journal.sync()
+        journal.close()
 
     def _write_record(self, record: Dict[str, Any]) -> None:
         path = self.home.sweep(record["name"])
