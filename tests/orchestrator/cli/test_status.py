@@ -62,9 +62,10 @@ def test_the_index_answers_until_a_look_is_asked_for(orch: Orch, ground: Ground)
 def test_watching_ends_with_the_sweep(orch: Orch, ground: Ground) -> None:
     ground.sweep("s", "while ! test -e go; do sleep 0.05; done", "{n: [1, 2]}")
     orch("sweep", "s", "--detach")
-    watching = ground.start("status", "--watch")
-    ground.write("go")
-    out, err = watching.communicate(timeout=60)
+    with ground.start("status", "--watch") as watching:
+        assert watching.stderr and watching.stdout
+        assert watching.stderr.readline().startswith("s  ")  # it looks
+        ground.write("go")
+        assert watching.stdout.read().startswith("s  2 jobs: 2 done")
+        assert "s  2 done" in watching.stderr.read()
     assert watching.returncode == 0
-    assert out.startswith("s  2 jobs: 2 done")
-    assert "s  2 done" in err
