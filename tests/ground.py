@@ -130,8 +130,13 @@ class Ground:
         return Path(self.variables["ORCH_STATE"], Path(self.host_folder.path).name, "index.db")
 
     def keepers(self) -> list[int]:
-        """The processes that hold the keeper's lock."""
-        return [pid for pid in host.holders(self.host_folder.keeper_lock) if pid != os.getpid()]
+        """The process that took the keeper's lock, if it still holds it (proc(5), `locks`)."""
+        try:
+            inode = os.stat(self.host_folder.keeper_lock).st_ino
+        except FileNotFoundError:
+            return []
+        rows = [line.split() for line in Path("/proc/locks").read_text().splitlines()]
+        return [int(row[4]) for row in rows if row[1] == "FLOCK" and row[5].endswith(f":{inode}")]
 
     def processes(self) -> list[int]:
         """All processes of this ground."""
