@@ -72,7 +72,7 @@ class ProcessPipe:
             text = "cannot start {}: {}".format(argv[0], error.strerror)
             raise Unreachable(text, "is it installed? try: {} --version".format(argv[0])) from error
         self.input = cast(BinaryIO, self._process.stdin)
-        self.output = io.BufferedReader(cast(io.RawIOBase, self._process.stdout))
+        self.output = cast(BinaryIO, io.BufferedReader(cast(io.RawIOBase, self._process.stdout)))
 
     def complaints(self) -> str:
         """Return what the child wrote on its standard error (the last 8 KiB)."""
