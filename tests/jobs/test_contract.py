@@ -26,7 +26,8 @@ def keys_of(name: str) -> set[str]:
     """Return the keys that the page's table of a file lists."""
     section = re.search(rf"^### `{re.escape(name)}`.*?\n(.*?)(?=^##)", CONTRACT, re.DOTALL | re.MULTILINE)
     assert section, f"no section on {name}"
-    return set(re.findall(r"^\| `([a-z_]+)` \|", section[1], re.MULTILINE))
+    first_cells = re.findall(r"^\| (`.*?) \|", section[1], re.MULTILINE)
+    return {key for cell in first_cells for key in re.findall(r"`([a-z_]+)`", cell)}
 
 
 @pytest.fixture

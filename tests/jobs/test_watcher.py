@@ -211,6 +211,7 @@ def test_a_killed_watcher_leaves_the_job_running_and_its_end_is_proved(host: Loc
     until(lambda: host.state(after) == "done")
 
 
+@pytest.mark.slow
 def test_a_watcher_killed_before_its_job_began_is_replaced(host: LocalHost) -> None:
     """Injected: SIGKILL to every watcher as it comes, 30 times at random moments. Begun twice: none; stuck: none."""
     jobs = [host.job(f"j{number}", sh(f"echo j{number} >> begun")) for number in range(60)]
