@@ -132,7 +132,7 @@ class Ground:
     def keepers(self) -> list[int]:
         """The process that took the keeper's lock, if it still holds it (proc(5), `locks`)."""
         try:
-            inode = os.stat(self.host_folder.keeper_lock).st_ino
+            inode = Path(self.host_folder.keeper_lock).stat().st_ino
         except FileNotFoundError:
             return []
         rows = [line.split() for line in Path("/proc/locks").read_text().splitlines()]
