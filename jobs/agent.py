@@ -187,13 +187,18 @@ class Agent:
         for sweep, job_id in jobs:
             if (sweep, job_id) not in waiting and not self.home.attempts(sweep, job_id):
                 raise NotFound("no job {} in sweep {}".format(job_id, sweep), "orch status {}".format(sweep))
+        # Those that wait go first: a slot that a stopped job leaves would begin one of them.
+        entries = [waiting[sweep, job_id] for sweep, job_id in jobs if (sweep, job_id) in waiting]
+        ended = {
+            entry.key[:2]
+            for entry in entries
+            if attempt.cancel(self.queue.run_folder(entry.key), entry.job, self.local)
+        }
         answers = []
         for sweep, job_id in jobs:
-            entry = waiting.get((sweep, job_id))
-            if entry and attempt.cancel(self.queue.run_folder(entry.key), entry.job, self.local):
-                answers.append({"sweep": sweep, "id": job_id, "action": "stopped before it began"})
-            else:
-                answers.append({"sweep": sweep, "id": job_id, "action": self._stop_running(sweep, job_id, grace, by)})
+            before = (sweep, job_id) in ended
+            action = "stopped before it began" if before else self._stop_running(sweep, job_id, grace, by)
+            answers.append({"sweep": sweep, "id": job_id, "action": action})
         rouse(self.home, self.local)
         return {"jobs": answers}
 
