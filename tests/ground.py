@@ -62,8 +62,8 @@ class Ground:
         """What every command here gets."""
         return {**os.environ, **self.variables}
 
-    def orch(self, *words: str, timeout: float = 120.0, **variables: str) -> Said:
-        """Run one command to its end, without a terminal."""
+    def orch(self, *words: str, timeout: float = 120.0, umask: int = -1, **variables: str) -> Said:
+        """Run one command to its end, without a terminal; `umask` -1 leaves ours."""
         done = subprocess.run(
             [*ORCH, *words],
             cwd=self.project,
@@ -71,6 +71,7 @@ class Ground:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             timeout=timeout,
+            umask=umask,
             check=False,
         )
         return Said(done.returncode, done.stdout.decode(), done.stderr.decode())
