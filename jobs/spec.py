@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 from dataclasses import dataclass, field, fields
 from typing import Any, Dict, Mapping, Optional, Tuple
 
 from . import CONTRACT
-from .atomic import digest
+from .atomic import canonical
 from .errors import ContractError
 
 ID_LENGTH = 16  # hexadecimal digits: 2**32 jobs until a collision is likely
@@ -40,7 +41,15 @@ class Cell:
     @functools.cached_property
     def id(self) -> str:
         """Job id: the first 16 hexadecimal digits of the SHA-256 of the canonical JSON (15 = 15.0)."""
-        return digest(_shallow(self), ID_LENGTH)
+        return self.id_with(canonical(self.parameters))
+
+    def id_with(self, parameters: str) -> str:
+        """Return `id`, given the canonical JSON of the parameters: many cells share them, so it need be made once."""
+        first = canonical({"data": self.data, "fold": self.fold})[:-1]
+        rest = canonical({"program": self.program, "seed": self.seed, "split": self.split})[1:]
+        known = '{},"parameters":{},{}'.format(first, parameters, rest)
+        self.__dict__["id"] = found = hashlib.sha256(known.encode()).hexdigest()[:ID_LENGTH]
+        return found
 
 
 @dataclass(frozen=True)
