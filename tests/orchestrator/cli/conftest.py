@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 from ground import Ground
@@ -31,15 +30,6 @@ def orch(capsys: pytest.CaptureFixture[str]) -> Orch:
         return Said(code, *capsys.readouterr())
 
     return call
-
-
-@pytest.fixture
-def ground(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ground]:
-    """A project of its own, for commands in this process and in others; we stand in its folder."""
-    found = Ground(tmp_path / "ground")
-    _enter(found, monkeypatch)
-    yield found
-    found.close()
 
 
 def _enter(ground: Ground, monkeypatch: pytest.MonkeyPatch) -> None:
