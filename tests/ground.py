@@ -51,10 +51,10 @@ class Ground:
 
     def __init__(self, base: Path, **variables: str) -> None:
         self.base, self.project = base, base / "project"
-        self.project.mkdir(parents=True)
+        self.project.mkdir(parents=True, exist_ok=True)
         places = {name: base / name for name in ("home", "state", "local", "cache")}
         self.home, self.local = Home(str(places["home"])), places["local"]
-        self.local.mkdir()
+        self.local.mkdir(exist_ok=True)
         self.variables = {f"ORCH_{name.upper()}": str(path) for name, path in places.items()} | variables
 
     @property

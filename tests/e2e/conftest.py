@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import shutil
 import subprocess
 import sys
@@ -29,9 +31,9 @@ TINY = (
 
 
 @pytest.fixture
-def ground(tmp_path: Path) -> Iterator[Ground]:
-    """A project of its own; all processes of it are ended afterwards."""
-    found = Ground(tmp_path / "ground")
+def ground(hostile_path: Path) -> Iterator[Ground]:
+    """A project of its own on a hostile path; all processes of it are ended afterwards."""
+    found = Ground(hostile_path / "ground")
     yield found
     found.close()
 
@@ -54,16 +56,27 @@ def volumes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def trained(tmp_path_factory: pytest.TempPathFactory, volumes: Path) -> Iterator[Ground]:
-    """Two strategies by two folds, trained once under an open umask; only read by tests."""
-    found = Ground(tmp_path_factory.mktemp("trained") / "ground")
-    shutil.copytree(volumes, found.project / "ducts")
-    subprocess.run(["git", "init", "-q"], cwd=found.project, check=True)
-    assert found.orch("init", "ducts", umask=0).code == 0
-    found.write("sweeps/tiny.yaml", *TINY)
-    done = found.orch("sweep", "tiny", umask=0, timeout=300)
-    assert done.code == 0, done.err
-    found.write("sweep.out", done.out)
-    found.settle()
-    yield found
-    found.close()
+def trained(tmp_path_factory: pytest.TempPathFactory, volumes: Path) -> Ground:
+    """Two strategies by two folds, trained once for all test processes, under an open umask; only read by tests."""
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    with (shared / "trained.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (shared / "trained.done").exists():
+            shutil.rmtree(shared / "trained", ignore_errors=True)
+            _train(Ground(shared / "trained"), volumes)
+            (shared / "trained.done").touch()
+    return Ground(shared / "trained")
+
+
+def _train(ground: Ground, volumes: Path) -> None:
+    try:
+        shutil.copytree(volumes, ground.project / "ducts")
+        assert ground.orch("init", "ducts", umask=0).code == 0
+        ground.write("sweeps/tiny.yaml", *TINY)
+        done = ground.orch("sweep", "tiny", umask=0, timeout=300)
+        assert done.code == 0, done.err
+        ground.write("sweep.out", done.out.rstrip("\n"))
+        ground.settle()
+    finally:
+        ground.close()
