@@ -45,7 +45,11 @@ KINDS = (
         "the program was built for another processor, or is a script without a first line like #!/bin/sh",
     ),
     Kind("cannot_start", r"^orch: cannot start", "look at the sweep's command: is the program there, and its folder?"),
-    Kind("code_error", r"^[\w.]*(Error|Exception)\b", "look at the log; after mending the code: orch retry"),
+    Kind(
+        "code_error",
+        r"^[\w.]*(Error|Exception)\b",
+        "look at the log; after mending the code: orch retry, or orch sweep --rerun changed where the code is pinned",
+    ),
 )
 
 _SIGNAL_HINTS = {

@@ -46,7 +46,7 @@ class Contact:
     def __init__(self, settings: Settings, create: bool = True) -> None:
         if os.name != "posix":
             raise Unreachable(
-                "jobs run on Linux hosts, not on this machine", "give a host: orch sweep NAME --hosts grace"
+                "jobs run on Linux hosts, not on this machine", "log in to one (ssh HOST) and call orch there"
             )
         self.wire = Wire(ProcessPipe("this machine", boot_arguments(sys.executable)))
         try:

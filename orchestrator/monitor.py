@@ -16,6 +16,7 @@ from .store import Index, JobRow
 FASTEST, SLOWEST = 0.25, 2.0  # seconds between looks: quick while jobs end, calm otherwise
 LINE_EVERY = 15.0  # seconds between lines where there is no terminal
 BAR = 24  # characters
+GAP = "   "
 MOST_ROWS = 8  # running and troubled jobs that are listed
 
 
@@ -68,8 +69,14 @@ class Monitor:
         from rich.live import Live
         from rich.text import Text
 
-        with Live(console=out.console(), auto_refresh=False, transient=True) as live:
-            yield lambda now: live.update(Text("\n".join(self.lines(now))), refresh=True)
+        console = out.console()
+
+        def show(now: Progress) -> None:
+            text = "\n".join(self.lines(now, console.width))
+            live.update(Text(text, no_wrap=True, overflow="ellipsis"), refresh=True)
+
+        with Live(console=console, auto_refresh=False, transient=True) as live:
+            yield show
 
     def _plain(self, out: Output) -> Callable[[Progress], None]:
         last = [0.0, -1.0]
@@ -84,6 +91,9 @@ class Monitor:
 
     def headline(self, now: Progress) -> str:
         """Return one line: counts, time, rate, best."""
+        return GAP.join(self._parts(now))
+
+    def _parts(self, now: Progress) -> list[str]:
         parts = [f"{self._sweep}  {progress.counts_text(now.counts)}", duration(time.monotonic() - self._began)]
         if now.left is not None and not now.over:
             parts[-1] += f", about {duration(now.left)} left"
@@ -91,15 +101,22 @@ class Monitor:
             parts.append(f"{now.per_minute:.3g} jobs/min")
         if now.best:
             parts.append(f"best {progress.shown_name(self._metric)} {now.best[0]:.3f} ({now.best[1]})")
-        return "   ".join(parts)
+        return parts
 
-    def lines(self, now: Progress) -> list[str]:
-        """Return the whole display: bar and counts, running jobs, jobs in trouble."""
+    def lines(self, now: Progress, width: int = 200) -> list[str]:
+        """Return the whole display: bar and counts, running jobs, jobs in trouble; the head is broken at `width`."""
         filled = BAR * now.ended // max(1, now.total)
-        head = f"{'▇' * filled}{'░' * (BAR - filled)}  {self.headline(now)}"
+        bar = f"{'▇' * filled}{'░' * (BAR - filled)}  "
+        first, *others = self._parts(now)
+        head = [bar + first]
+        for part in others:
+            if len(head[-1] + GAP + part) <= width:
+                head[-1] += GAP + part
+            else:
+                head.append(" " * len(bar) + part)
         listed = [*(self._running(row) for row in now.running), *(_trouble(row) for row in now.troubled)]
         more = len(listed) - MOST_ROWS
-        return [head, *listed[:MOST_ROWS], *([f"  … {more} more"] if more > 0 else [])]
+        return [*head, *listed[:MOST_ROWS], *([f"  … {more} more"] if more > 0 else [])]
 
     def _running(self, row: JobRow) -> str:
         parts = [f"  running      {row.label}"]

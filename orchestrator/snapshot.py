@@ -22,8 +22,8 @@ from jobs.homes import private
 from .guard import check_package
 
 LARGEST = 50 * 2**20  # bytes of a whole snapshot; more is data, not code
-IMAGES = (".nii", ".nii.gz", ".dcm", ".nrrd", ".mha", ".mhd", ".hdr", ".img", ".png", ".jpg", ".jpeg", ".tif", ".tiff")
-REFUSED = (*IMAGES, ".bmp", ".npy", ".npz")
+_MEDICAL = (".nii", ".nii.gz", ".dcm", ".nrrd", ".nhdr", ".mha", ".mhd", ".mgz", ".hdr", ".img", ".ima")
+REFUSED = (*_MEDICAL, ".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".npy", ".npz")
 _LEFT_OUT = frozenset(
     {"__pycache__", ".git", ".venv", ".mypy_cache", ".ruff_cache", ".pytest_cache", ".ipynb_checkpoints"}
 )

@@ -34,9 +34,13 @@ def run(args: Namespace, settings: Settings, out: Output) -> int:
         row = pick_one(index, args.job, args.sweep)
         if row.state == QUEUED and args.attempt is None and row.attempts <= 1:
             raise NotFound(f"{row.label} has not begun: it has no log yet", f"orch why {row.label}")
+        printed = False
         for text in contact.log(row.sweep, row.id, args.attempt, 0, args.follow):
+            printed = printed or bool(text)
             out.json({"text": text})
             if not out.json_mode:
                 sys.stdout.write(text)
                 sys.stdout.flush()
+        if not printed:
+            out.note(f"{row.label} has printed nothing")
     return 0

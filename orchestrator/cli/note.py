@@ -42,5 +42,8 @@ def run(args: Namespace, settings: Settings, out: Output) -> int:
             refresh(contact, index)
         lines = [line for line in index.journal(sweep) if line.job == job]
     out.json([{"kind": line.kind, "t": line.t, "text": line.text} for line in lines])
-    out.table(["kind", "text"], [[line.kind, line.text] for line in lines])
+    if lines:
+        out.table(["kind", "text"], [[line.kind, line.text] for line in lines])
+    else:
+        out.note(f"No notes on {args.about} yet.")
     return 0

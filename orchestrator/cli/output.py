@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TextIO
 
 from jobs.errors import OrchError
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+MOST_TEXT = 24  # characters that a column may ask for; longer texts are wrapped
+GAP = 3  # characters between columns
 
 
 class Output:
@@ -75,10 +78,12 @@ class Output:
         from rich.table import Table
         from rich.text import Text
 
-        table = Table(*columns, box=box.SIMPLE_HEAD, pad_edge=False)
-        for row in rows:
-            table.add_row(*(Text(cell) for cell in row))
-        self.console(sys.stdout).print(table)
+        console = self.console(sys.stdout)
+        for part in _parts(columns, rows, console.width):
+            table = Table(*(columns[one] for one in part), box=box.SIMPLE_HEAD, pad_edge=False)
+            for row in rows:
+                table.add_row(*(Text(row[one]) for one in part))
+            console.print(table)
 
     def console(self, stream: TextIO | None = None) -> Console:
         """Return a rich console on a stream (stderr by default), under the rules for colour."""
@@ -125,6 +130,18 @@ def from_flags(flags: Mapping[str, Any]) -> Output:
 def switch(variable: str) -> bool:
     """Tell whether an environment variable is on: set, and neither empty nor `0`."""
     return os.environ.get(variable, "0") not in ("", "0")
+
+
+def _parts(columns: Sequence[str], rows: list[list[str]], width: int) -> Iterator[list[int]]:
+    """Deal columns to tables that fit the width, so that no number is cut; each begins with the row's name."""
+    needs = [min(MOST_TEXT, max(map(len, cells))) + GAP for cells in zip(columns, *rows, strict=True)]
+    part = [0]
+    for one in range(1, len(columns)):
+        if len(part) > 1 and sum(needs[known] for known in part) + needs[one] > width:
+            yield part
+            part = [0]
+        part.append(one)
+    yield part
 
 
 def _write(stream: TextIO, text: str) -> None:

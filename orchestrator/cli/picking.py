@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from jobs.errors import NotFound, UsageError
+from jobs.errors import NotFound
 
 from ..store import Index, JobRow
 from .parser import Parser
@@ -44,6 +44,10 @@ def pick_one(index: Index, word: str, sweep: str | None) -> JobRow:
                 return index.job(row.name, word)
             except NotFound:
                 continue
-            except UsageError:
-                raise
     return index.job(sweep, word)
+
+
+def address(index: Index, row: JobRow) -> str:
+    """Return the words that mean this job and no other: its label, with the sweep where another one has it too."""
+    several = sum(other.label == row.label for other in index.jobs()) > 1
+    return f"{row.label} --sweep {row.sweep}" if several else row.label

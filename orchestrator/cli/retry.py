@@ -12,10 +12,10 @@ from jobs.state import DONE, HOLES
 from ..collect import fresh_index, refresh
 from ..config import Settings
 from ..dispatch import Contact
-from ..store import JobRow
+from ..store import Index, JobRow
 from .output import Output
 from .parser import Parser
-from .picking import add_job_arguments, pick
+from .picking import add_job_arguments, address, pick
 
 EXAMPLES = """
 orch retry rotate/3
@@ -36,7 +36,7 @@ def run(args: Namespace, settings: Settings, out: Output) -> int:
         rows = pick(index, args.jobs, args.sweep)
         wanted = [row for row in rows if row.state in HOLES or (args.again and row.state == DONE)]
         if not wanted and len(rows) == 1:
-            raise UsageError(f"{rows[0].label} is {rows[0].state}: there is nothing to retry", _hint(rows[0]))
+            raise UsageError(f"{rows[0].label} is {rows[0].state}: there is nothing to retry", _hint(index, rows[0]))
         specs = [_spec(contact, row) for row in wanted]
         done = contact.submit(None, specs, again=[row.id for row in wanted]) if specs else []
         refresh(contact, index)
@@ -52,8 +52,9 @@ def run(args: Namespace, settings: Settings, out: Output) -> int:
     return 0
 
 
-def _hint(row: JobRow) -> str:
-    return f"orch retry {row.label} --again" if row.state == DONE else f"orch why {row.label}"
+def _hint(index: Index, row: JobRow) -> str:
+    word = address(index, row)
+    return f"orch retry {word} --again" if row.state == DONE else f"orch why {word}"
 
 
 def _spec(contact: Contact, row: JobRow) -> dict[str, Any]:

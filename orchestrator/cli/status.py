@@ -15,6 +15,7 @@ from ..progress import counts_text, duration, measure, shown_name, shown_value
 from ..store import Index, JobRow
 from .output import Output
 from .parser import Parser
+from .picking import address
 
 EXAMPLES = """
 orch status
@@ -66,12 +67,12 @@ def _show(index: Index, args: Namespace, out: Output) -> None:
         out.note("No sweep has run yet.")
         out.next("orch demo, or orch init DATA_FOLDER")
     for name, metric, rows in found:
-        _print(name, metric, rows, args.jobs, out)
+        _print(index, name, metric, rows, args.jobs, out)
     if seen is not None:
         out.note(f"as of {time.strftime('%H:%M:%S', time.localtime(seen))} ({duration(time.time() - seen)} ago)")
 
 
-def _print(name: str, metric: str | None, rows: list[JobRow], every: bool, out: Output) -> None:
+def _print(index: Index, name: str, metric: str | None, rows: list[JobRow], every: bool, out: Output) -> None:
     now = measure(rows, metric, {})
     best = f"   best {shown_name(metric)} {now.best[0]:.3f} ({now.best[1]})" if now.best else ""
     out.result(f"{name}  {now.total} jobs: {counts_text(now.counts)}{best}")
@@ -80,7 +81,7 @@ def _print(name: str, metric: str | None, rows: list[JobRow], every: bool, out: 
         cells = [[row.label, row.state, row.attempts or None, _said(row, metric), row.host] for row in listed]
         out.table(["job", "state", "attempt", "what is known", "host"], cells)
     if now.troubled and not every:
-        out.next(f"orch why {now.troubled[0].label}")
+        out.next(f"orch why {address(index, now.troubled[0])}")
 
 
 def _said(row: JobRow, metric: str | None) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from argparse import Namespace
 from collections import Counter
@@ -23,6 +24,7 @@ from ..sweep import TRAINER
 from ..words import counted
 from .output import Output
 from .parser import Parser
+from .picking import address
 from .scanning import reader
 
 EXAMPLES = """
@@ -33,6 +35,7 @@ orch sweep sweeps/rates.yaml --detach
 """
 
 RERUN = ("none", "changed", "all")
+CHOICES = ("data", "strategies", "folds", "seeds", "name", "parallel", "python", "rerun")  # options with a value
 MOST_TROUBLES = 10  # jobs that are listed at the end
 
 
@@ -64,11 +67,13 @@ def run(args: Namespace, settings: Settings, out: Output) -> int:
         refresh(contact, index, [name])
         rows = {row.id: row for row in index.jobs(name)}
         again = _again(index, prepared.plan, rows, rerun)
+        if rerun == "changed" and not prepared.plan.pins.code:
+            out.warning("--rerun changed finds nothing: no code is pinned. Add `code: [FILE]`, or use --rerun all")
         due = [spec for spec in specs if spec.id in again or is_due(rows.get(spec.id), args.keep_failed)]
         _tell_plan(prepared, rows, due, out)
         if args.dry_run:
             out.json({"sweep": name, "jobs": [_planned(spec, rows.get(spec.id), due) for spec in specs]})
-            out.next(f"orch sweep {args.sweep}")
+            out.next(_command(args))
             return 0
         answers = _submit(contact, prepared, due, again, settings.parallel, out)
         refresh(contact, index, [name])
@@ -104,6 +109,16 @@ def _tell_plan(prepared: planning.Prepared, rows: Mapping[str, JobRow], due: Seq
         out.note(f"  already there: {counts_text(known)}; {counted(len(due), 'job')} to run")
 
 
+def _command(args: Namespace) -> str:
+    """The same command without `--dry-run`: what was planned is what it runs."""
+    given = vars(args)
+    words = ["orch", "sweep", args.sweep, *(["--keep-failed"] if args.keep_failed else [])]
+    for key in (*CHOICES, "home", "config"):
+        if given.get(key) is not None:
+            words += [f"--{key}", str(given[key])]
+    return shlex.join(words)
+
+
 def _planned(spec: JobSpec, row: JobRow | None, due: Sequence[JobSpec]) -> dict[str, Any]:
     state = row.state if row else PLANNED
     return {"id": spec.id, "label": spec.label, "names": dict(spec.names), "state": state, "runs": spec in due}
@@ -134,7 +149,7 @@ def _attend(contact: Contact, index: Index, plan: Plan, out: Output) -> int:
     try:
         last = monitor.follow(out)
     except KeyboardInterrupt:
-        out.note("\nThe jobs go on. Come back with: orch status --watch; end them with: orch stop " + sweep.name)
+        out.note(f"\nThe jobs go on. Come back with: orch status --watch\n  end them with: orch stop {sweep.name}")
         raise
     return _finish(index, plan, last, out)
 
@@ -154,7 +169,7 @@ def _finish(index: Index, plan: Plan, last: Progress, out: Output) -> int:
     for row in last.troubled[:MOST_TROUBLES]:
         out.note(f"  {row.state}  {row.label}  {row.reason}")
     if last.troubled:
-        out.next(f"orch why {last.troubled[0].label}; the same sweep again fills the holes")
+        out.next(f"orch why {address(index, last.troubled[0])}; the same sweep again fills the holes")
         return 1
     out.next(f"orch report {name}")
     return 0

@@ -13,9 +13,10 @@ from ..collect import fresh_index
 from ..config import Settings
 from ..progress import duration
 from ..store import PLANNED, Index, JobRow
+from ..words import counted
 from .output import Output
 from .parser import Parser
-from .picking import add_job_arguments, pick_one
+from .picking import add_job_arguments, address, pick_one
 
 EXAMPLES = """
 orch why rotate/3
@@ -43,12 +44,12 @@ def run(args: Namespace, settings: Settings, out: Output) -> int:
     with fresh_index(settings) as (contact, index):
         row = pick_one(index, args.job, args.sweep)
         shown = contact.show(row.sweep, row.id)
-        ahead = _ahead(index, row)
+        ahead, word = _ahead(index, row), address(index, row)
     told = list(_tell(row, shown, ahead))
     out.json({"sweep": row.sweep, "id": row.id, "label": row.label, "state": row.state, "told": told, **shown})
     out.result("\n".join([f"{row.label} ({row.sweep}, {row.id}) is {row.state}", *(f"  {line}" for line in told)]))
     if row.state in _NEXT:
-        out.next(_NEXT[row.state].format(label=row.label, sweep=row.sweep))
+        out.next(_NEXT[row.state].format(label=word, sweep=row.sweep))
     return 0
 
 
@@ -64,7 +65,7 @@ def _tell(row: JobRow, shown: Mapping[str, Any], ahead: int) -> Iterator[str]:
     if row.state == PLANNED:
         yield "it was never queued"
     if row.state == QUEUED:
-        yield f"it waits for a free slot; {ahead} jobs of this sweep are before it"
+        yield f"it waits for a free slot; {counted(ahead, 'job')} of this sweep before it"
     for item in shown["attempts"]:
         yield from _attempt(item)
     if row.state in HOLES:

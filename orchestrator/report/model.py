@@ -32,7 +32,7 @@ class Report:
     Attributes
     ----------
     made:
-        When, ISO 8601, UTC.
+        When: date and minute, UTC.
     headline, warnings, methods:
         In words.
     summary, table:
@@ -45,8 +45,8 @@ class Report:
         The lowest of them, worst first.
     facts:
         Provenance.
-    note:
-        What a person wrote about the sweep in the journal.
+    notes:
+        What a person wrote about the sweep and its jobs in the journal.
     """
 
     made: str

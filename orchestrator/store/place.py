@@ -50,7 +50,7 @@ def refuse_network(path: Path) -> None:
     if reason:
         raise DiskError(
             f"the index {path} would lie on a network file system ({reason}), where SQLite loses data",
-            "keep it on this machine: set ORCH_STATE to a folder on a local disk, or add --force",
+            "keep it on a local disk of this machine: orch config state FOLDER, or set ORCH_STATE",
             path=str(path),
         )
 

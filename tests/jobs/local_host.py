@@ -149,13 +149,15 @@ class LocalHost:
         """End everything that was started."""
         with contextlib.suppress(Exception):
             self.wire.close()
-        deadline = time.monotonic() + 20
-        while (left := self.processes()) and time.monotonic() < deadline:
+        deadline, quiet = time.monotonic() + 20, 0
+        while quiet < 3 and time.monotonic() < deadline:  # a process that is just being started shows no environment
+            left = self.processes()
+            quiet = 0 if left else quiet + 1
             for pid in left:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
-            time.sleep(0.02)
-        assert not left, f"processes are left: {left}"
+            time.sleep(0.01)
+        assert quiet, f"processes are left: {left}"
 
 
 def _parent(pid: int) -> int:

@@ -32,6 +32,7 @@ def test_lines_and_headline(ground: Ground, settings: Settings, capsys: pytest.C
         assert head.startswith("░" * 24 + "  s  2 running · 1 queued   0 s")
         assert "0.500 (n=5)" in head
         assert "n=3  step 2 of at most 10" in listed[0] and "0.300" in listed[0] and "1.5 s/step" in listed[0]
+        assert [line.strip() for line in monitor.lines(now, 50)[1:3]] == ["0 s", "best validation Dice 0.500 (n=5)"]
         ground.write("go")
         last = monitor.follow(Output(progress=False))
         assert (last.over, dict(last.counts)) == (True, {"done": 2, "failed": 1})

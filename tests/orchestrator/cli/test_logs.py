@@ -15,6 +15,13 @@ def test_the_whole_log(orch: Orch, swept: Ground) -> None:
     assert "".join(json.loads(line)["text"] for line in said.out.splitlines()) == "fold 1 at 0.001\n"
 
 
+def test_a_silent_job_is_told_from_a_lost_log(orch: Orch, ground: Ground) -> None:
+    ground.sweep("s", "true")
+    orch("sweep", "s")
+    said = orch("logs", "s")
+    assert (said.code, said.out, said.err) == (0, "", "s has printed nothing\n")
+
+
 def test_who_is_not_there(orch: Orch, swept: Ground) -> None:
     said = orch("logs", "fold=1,lr=0.01")
     assert (said.code, "Did you mean 'fold=1,lr=0.1'?" in said.err or "Did you mean" in said.err) == (3, True)

@@ -20,6 +20,7 @@ def test_notes_and_tags_come_back_after_a_rebuild(orch: Orch, ground: Ground) ->
     assert found == [("note", "the ducts are dilated"), ("tag", "paper")]
     assert [line["text"] for line in json.loads(orch("note", "s", "--json").out)] == ["first run"]
     assert json.loads(orch("note", "n=2", "--json").out) == []
+    assert orch("note", "n=2").err == "No notes on n=2 yet.\n"
     assert orch("index", "check").code == 0
 
 

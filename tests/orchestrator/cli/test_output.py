@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import sys
 
 import pytest
@@ -84,6 +85,20 @@ def test_a_terminal_gets_an_aligned_table(monkeypatch: pytest.MonkeyPatch) -> No
     assert "\t" not in screen.getvalue()
     assert "rotate[0]" in screen.getvalue()
     assert "[bold]x" in screen.getvalue()  # a value is text, never markup
+
+
+def test_a_table_too_wide_goes_on_below(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On 80 columns a comparison of five folds showed no number at all."""
+    screen = Terminal()
+    monkeypatch.setattr(sys, "stdout", screen)
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "80")
+    heads = ["strategy", *(f"fold {number}" for number in range(12)), "reason"]
+    Output().table(heads, [["rotate+noise", *(f"0.{number:03d}" for number in range(12)), "a long word " * 20]])
+    shown = re.sub(r"\x1b\[[0-9;]*m", "", screen.getvalue())
+    assert max(map(len, shown.splitlines())) <= 80 and "…" not in shown
+    assert all(f"0.{number:03d}" in shown and f"fold {number}" in shown for number in range(12))
+    assert shown.count("rotate+noise") == 3
 
 
 def test_flags_win_over_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:

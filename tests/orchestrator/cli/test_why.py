@@ -34,7 +34,7 @@ def test_jobs_that_wait_and_jobs_that_were_never_queued(orch: Orch, ground: Grou
     ground.sweep("s", "while ! test -e go; do sleep 0.05; done", "{fold: 0..3}")
     orch("sweep", "s", "--detach", "--parallel", "1", "--folds", "0..2")
     said = orch("why", "fold=2")
-    assert "it waits for a free slot; 1 jobs of this sweep are before it" in said.out
+    assert "it waits for a free slot; 1 job of this sweep before it" in said.out
     assert "next: orch status --watch" in said.err
     said = orch("why", "fold=3")
     assert "it was never queued" in said.out
@@ -45,3 +45,12 @@ def test_jobs_that_wait_and_jobs_that_were_never_queued(orch: Orch, ground: Grou
 def test_a_word_that_fits_nothing(orch: Orch, swept: Ground) -> None:
     said = orch("why", "fold=0,lr=0.2")
     assert (said.code, "Did you mean 'fold=0,lr=0." in said.err) == (3, True)
+
+
+def test_a_label_of_two_sweeps_is_named_with_its_sweep(orch: Orch, ground: Ground) -> None:
+    """`orch logs n=1` alone would show the other one's."""
+    for name in ("first", "second"):
+        ground.sweep(name, "exit 1", "{n: [1]}")
+        assert f"next: orch why n=1{' --sweep second' if name == 'second' else ''};" in orch("sweep", name).err
+    said = orch("why", "n=1", "--sweep", "first")
+    assert "next: orch logs n=1 --sweep first, then orch retry n=1 --sweep first" in said.err
