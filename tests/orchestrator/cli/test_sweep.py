@@ -27,7 +27,9 @@ def test_a_dry_run_says_the_plan_and_starts_nothing(orch: Orch, ground: Ground) 
 
 def test_what_was_planned_is_what_the_next_command_runs(orch: Orch, ground: Ground) -> None:
     ground.sweep("rates", TOUCH, "{n: [1, 2], fold: 0..2}")
-    said = orch("sweep", "rates", "--dry-run", "--folds", "0,1", "--name", "half", "--keep-failed", "--rerun", "changed")
+    said = orch(
+        "sweep", "rates", "--dry-run", "--folds", "0,1", "--name", "half", "--keep-failed", "--rerun", "changed"
+    )
     assert "warning: --rerun changed finds nothing: no code is pinned" in said.err
     assert said.err.endswith("next: orch sweep rates --keep-failed --folds 0,1 --name half --rerun changed\n")
 
