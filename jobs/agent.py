@@ -81,16 +81,16 @@ class Agent:
         again:
             Ids of jobs to run again although they are done.
         parallel:
-            Jobs side by side on this host from now on.
+            Jobs side by side on this host from now on; 0: as many as its cores; None: as before.
         """
         specs = [JobSpec.from_json(job) for job in jobs]
         for name in {spec.sweep for spec in specs}:
             if not valid_name(name):
                 raise UsageError("'{}' cannot be a sweep's name".format(name), "use letters, digits and . _ + -")
         _check_cards(specs)
-        if parallel is not None and parallel < 1:
+        if parallel is not None and parallel < 0:
             raise UsageError("{} jobs cannot run side by side".format(parallel), "give a number from 1")
-        if parallel:
+        if parallel is not None:
             set_limit(self.local, parallel)
         try:
             with holding(self.local.queue_lock):

@@ -82,7 +82,7 @@ class Slots:
 
 
 def set_limit(local: HostFolder, jobs: int) -> None:
-    """Remember how many jobs may run side by side on this host."""
+    """Remember how many jobs may run side by side on this host (0: as many as its cores)."""
     write_json(_limits_path(local), {"jobs": jobs}, sync=False)
 
 

@@ -85,6 +85,11 @@ def refresh(contact: Contact, index: Index, sweeps: list[str] | None = None) -> 
     return news
 
 
+def watched_scores(index: Index, sweep: str, metric: str | None) -> dict[str, dict[str, float | None]]:
+    """Return what the results that count say of the value that people watch, by job id."""
+    return (index.scores(sweep, f"val_{metric}") or index.scores(sweep, metric)) if metric else {}
+
+
 def _spans(reports: list[dict[str, Any]]) -> Iterator[tuple[str, float]]:
     for report in reports:
         if report["exit"] and report["exit"].get("began", True):

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 from . import progress
 from .cli.output import Output
-from .collect import refresh
+from .collect import refresh, watched_scores
 from .dispatch import Contact
 from .progress import Progress, duration
 from .store import Index, JobRow
@@ -46,7 +46,8 @@ class Monitor:
             The host does not answer.
         """
         self._spans.update(refresh(self._contact, self._index, [self._sweep]).spans)
-        return progress.measure(self._index.jobs(self._sweep), self._metric, self._spans, self._steps)
+        rows, scores = self._index.jobs(self._sweep), watched_scores(self._index, self._sweep, self._metric)
+        return progress.measure(rows, self._metric, self._spans, self._steps, scores)
 
     def follow(self, out: Output) -> Progress:
         """Show the progress until the sweep is over; return the last one."""

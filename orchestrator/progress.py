@@ -50,7 +50,11 @@ class Progress:
 
 
 def measure(
-    rows: Sequence[JobRow], metric: str | None, spans: Mapping[str, float], steps: int | None = None
+    rows: Sequence[JobRow],
+    metric: str | None,
+    spans: Mapping[str, float],
+    steps: int | None = None,
+    scores: Mapping[str, Mapping[str, float | None]] | None = None,
 ) -> Progress:
     """Work out the progress of a sweep.
 
@@ -64,6 +68,8 @@ def measure(
         Seconds that ended jobs took, by job id.
     steps:
         Steps (epochs) that a job has at most, or None.
+    scores:
+        Numbers of the results that count, by job id: a training's last epoch is seldom its best.
     """
     current = [row for row in rows if row.position is not None]
     counted = Counter(row.state for row in current)
@@ -76,7 +82,7 @@ def measure(
         ended=ended,
         per_minute=pace[0],
         left=pace[1],
-        best=best_value(current, metric),
+        best=_best(current, metric, scores or {}),
         running=running,
         troubled=tuple(row for row in current if row.state in (FAILED, STOPPED, INTERRUPTED, UNREACHABLE)),
     )
@@ -96,10 +102,12 @@ def _pace(
     return rate, work / side_by_side
 
 
-def best_value(rows: Sequence[JobRow], metric: str | None) -> tuple[float, str] | None:
-    """Return the highest newest value of a metric and its job's label, or None."""
-    found = [(value, row.label) for row in rows if (value := shown_value(row.values, metric)) is not None]
-    return max(found, default=None)
+def _best(
+    rows: Sequence[JobRow], metric: str | None, scores: Mapping[str, Mapping[str, float | None]]
+) -> tuple[float, str] | None:
+    """Return the highest value, of results and of newest steps, and its job's label, or None."""
+    known = ((shown_value({**row.values, **scores.get(row.id, {})}, metric), row.label) for row in rows)
+    return max(((value, label) for value, label in known if value is not None), default=None)
 
 
 def shown_value(values: Mapping[str, Any], metric: str | None) -> float | None:

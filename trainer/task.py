@@ -133,7 +133,7 @@ def _refuse_empty(slices: Slices, rows: Mapping[str, npt.NDArray[np.int64]], fol
             what = "nothing to learn" if name == "train" else "no Dice to choose the best epoch by"
             raise DataError(
                 f"all masks in the {name} part of fold {fold} are empty: {what}",
-                "make another split (another seed, a larger inner part), or add labelled patients",
+                "write other `folds:` or a larger `inner:` in the sweep file, or add labelled patients",
             )
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from jobs.errors import NotFound
 from jobs.state import RUNNING, UNREACHABLE
 
-from ..collect import fresh_index, known_index
+from ..collect import fresh_index, known_index, watched_scores
 from ..config import Settings
 from ..progress import counts_text, duration, measure, shown_name, shown_value
 from ..store import Index, JobRow
@@ -73,7 +73,7 @@ def _show(index: Index, args: Namespace, out: Output) -> None:
 
 
 def _print(index: Index, name: str, metric: str | None, rows: list[JobRow], every: bool, out: Output) -> None:
-    now = measure(rows, metric, {})
+    now = measure(rows, metric, {}, scores=watched_scores(index, name, metric))
     best = f"   best {shown_name(metric)} {now.best[0]:.3f} ({now.best[1]})" if now.best else ""
     out.result(f"{name}  {now.total} jobs: {counts_text(now.counts)}{best}")
     listed = [row for row in rows if row.position is not None] if every else [*now.running, *now.troubled]

@@ -134,7 +134,9 @@ def _submit(
 ) -> list[dict[str, Any]]:
     began = time.monotonic()
     jobs = [spec.to_json() for spec in due]
-    answers = contact.submit(prepared.record, jobs, again=sorted(again), parallel=parallel)
+    # Without a word the limit of an earlier sweep must not stay; but coming back to one that runs leaves its limit.
+    limit = 0 if parallel is None and due else parallel
+    answers = contact.submit(prepared.record, jobs, again=sorted(again), parallel=limit)
     queued = sum(answer["action"] == "queued" for answer in answers)
     if queued:
         seconds = time.monotonic() - began

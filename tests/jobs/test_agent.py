@@ -90,7 +90,7 @@ def test_a_job_for_cards_that_are_not_there_is_refused(host: LocalHost) -> None:
 
 def test_no_jobs_side_by_side_is_refused(host: LocalHost) -> None:
     with pytest.raises(UsageError, match="side by side"):
-        host.submit(parallel=0)
+        host.submit(parallel=-1)
 
 
 def test_the_sweeps_record_keeps_when_it_was_made(host: LocalHost) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from jobs import limits
 from jobs.folder import HostFolder
 from jobs.slots import Slots, set_limit
 
@@ -39,6 +40,12 @@ def test_the_limit_of_jobs_holds(local: HostFolder) -> None:
     assert again.device["slot"] == 1
     for lease in (leases[0], leases[2], again):
         lease.close()  # type: ignore[union-attr]
+
+
+def test_a_limit_can_be_lifted_again(local: HostFolder) -> None:
+    set_limit(local, 1)
+    set_limit(local, 0)
+    assert Slots(local).jobs == limits.cpus().value
 
 
 def test_a_job_that_asks_for_more_cores_than_there_are_gets_all(local: HostFolder) -> None:

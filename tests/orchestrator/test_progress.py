@@ -73,6 +73,7 @@ def test_nothing_is_guessed_before_the_first_end() -> None:
 def test_the_best_so_far() -> None:
     rows = [row(0, "running", values={"val_dice": 0.5}), row(1, "done", values={"val_dice": 0.75, "dice": 0.9})]
     assert measure(rows, "dice", {}).best == (0.75, "r/1")
+    assert measure(rows, "dice", {}, scores={rows[0].id: {"val_dice": 0.9, "dice": 1.0}}).best == (0.9, "r/0")
     assert measure(rows, None, {}).best is None
     assert measure([row(0, "running", values={"val_dice": None})], "dice", {}).best is None
 

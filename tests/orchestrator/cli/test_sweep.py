@@ -127,6 +127,14 @@ def test_parts_can_be_chosen(orch: Orch, ground: Ground) -> None:
     assert len(ground.ran()) == 8
 
 
+def test_the_limit_of_one_sweep_is_not_the_next_ones(orch: Orch, ground: Ground) -> None:
+    for values, words, limit in (("1", ["--parallel", "1"], 1), ("1", [], 1), ("1..2", [], 0)):
+        ground.sweep("s", "true", f"{{n: [{values}]}}" if values == "1" else f"{{n: {values}}}")
+        assert orch("sweep", "s", *words).code == 0
+        (said,) = ground.local.rglob("limits.json")
+        assert json.loads(said.read_text()) == {"jobs": limit}
+
+
 def test_detach_returns_while_jobs_wait_and_attaching_starts_none(orch: Orch, ground: Ground) -> None:
     ground.sweep("slow", TOUCH + "; while ! test -e go; do sleep 0.05; done", "{n: 1..3}")
     said = orch("sweep", "slow", "--detach", "--parallel", "2", "--json")
