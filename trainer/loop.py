@@ -13,8 +13,9 @@ from __future__ import annotations
 import math
 import os
 import platform
+import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -128,8 +129,17 @@ def _train(folder: RunFolder, hand: Run, job: Task, learner: Learner, data: Resi
         values |= {"val_loss": validated.loss, "val_dice": _patient_dice(job, validated)}
         hand.metrics(epoch, **values, lr=learner.optimizer.param_groups[0]["lr"], seconds=round(seconds, 3))
         improved = progress.add(values["val_dice"], seconds)
+        _tell(epoch, job.settings.epochs, values, seconds, improved)
         learner.save(folder, job, improved)  # after its event: cut off between, the epoch is redone and told again
     return None
+
+
+def _tell(epoch: int, most: int, values: Mapping[str, float], seconds: float, improved: bool) -> None:
+    """Say it to whoever follows the log; the numbers that count are in the events."""
+    line = f"epoch {epoch} of at most {most}: loss {values['train_loss']:.4f}, validation loss {values['val_loss']:.4f}"
+    line += f", validation Dice {values['val_dice']:.4f}{' (the best so far)' if improved else ''}, {seconds:.1f} s\n"
+    sys.stderr.write(line)
+    sys.stderr.flush()
 
 
 def _epoch(hand: Run, job: Task, learner: Learner, data: Resident, epoch: int) -> Part | None:

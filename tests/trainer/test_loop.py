@@ -124,6 +124,13 @@ def stop_after(folder: RunFolder, epochs: int) -> threading.Thread:
     return thread
 
 
+def test_who_follows_the_log_sees_each_epoch(jobs: Jobs, capsys: pytest.CaptureFixture[str]) -> None:
+    assert loop.run(jobs.make(epochs=2)) == 0
+    first, second = capsys.readouterr().err.splitlines()
+    assert first.startswith("epoch 1 of at most 2: loss 0.")
+    assert second.startswith("epoch 2 of at most 2: loss 0.") and second.endswith(" s")
+
+
 def test_a_run_learns_and_hands_in_everything(jobs: Jobs) -> None:
     folder = jobs.make(augment=TURN_AND_NOISE, epochs=15, batch_size=4, lr=0.03)
     assert loop.run(folder) == 0
