@@ -28,6 +28,7 @@ FOREIGN_WAIT = 1.0  # seconds between looks when the slots are held by jobs of a
 LOOK_WAIT = 60.0  # seconds between looks for batches of which no bell told (its pipe was removed, its ringer killed)
 DISK_WAIT = 5.0  # seconds between tries when the disk refuses a run folder
 START_TRIES = 3  # a keeper that is killed before it has started anything is started again
+DEATH_WAIT = 2.0  # seconds that a killed keeper may take until it is gone
 READY_WAIT = 10.0  # seconds that a new keeper may take to come up
 LOG_LIMIT = 1 << 20  # bytes of keeper.log after which it begins anew
 
@@ -44,7 +45,7 @@ class Keeper:
     """Drain one queue. Runs in a process of its own: see `rouse`."""
 
     def __init__(self, home: Home, local: HostFolder) -> None:
-        self.home, self.local = home, local
+        self.home, self.local, self.pid = home, local, os.getpid()
         self.queue = Queue(home, host.name())
         self.slots = Slots(local)
         self.due: Deque[Entry] = collections.deque()
@@ -112,6 +113,10 @@ class Keeper:
         return None
 
     def _orphaned(self) -> None:
+        """In a watcher that has lost its keeper: a dying process closes its sockets before it frees its locks."""
+        deadline = time.monotonic() + DEATH_WAIT
+        while os.getppid() == self.pid and time.monotonic() < deadline:
+            time.sleep(0.001)
         rouse(self.home, self.local)
 
     def _give(self, ward: Ward) -> None:
