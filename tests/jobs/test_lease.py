@@ -85,7 +85,7 @@ def test_other_children_do_not_inherit(path: str) -> None:
     assert descriptor is not None
     with subprocess.Popen(SLEEP, close_fds=False, stdin=subprocess.PIPE) as child:
         os.close(descriptor)
-        assert not is_held(path)
+        until(lambda: not is_held(path), what="the child has become its program")
         assert child.stdin is not None
         child.stdin.close()
 
