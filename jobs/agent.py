@@ -160,14 +160,17 @@ class Agent:
         write_json(path, {**record, "created": before.get("created", record["created"])})
 
     def collect(self, known: Iterable[Any] = (), sweeps: Optional[List[str]] = None, journal: int = 0) -> Stream:
-        """Send what is new since `known` (rows of sweep, job, attempt, offset, final) in chunks of reports.
+        """Send what is new since `known` (rows of sweep, job, attempt, offset, final).
 
-        The final answer holds the sweeps' records and what stands in the journal after the byte offset `journal`.
+        The first chunk is the list of the sweeps' records, each other one a list of reports: whoever reads may forget
+        a chunk before the next. The final answer holds what stands in the journal after the byte offset `journal`.
         """
         attempt.replay_spool(self.local)
         keeper = rouse(self.home, self.local)
         if self.collector is None:
             self.collector = Collector(self.home, self.local, known)
+        names = [name for name in self.home.sweep_names() if sweeps is None or name in sweeps]
+        yield [record for record in (read_json(self.home.sweep(name)) for name in names) if record]
         batch = []
         for report in self.collector.reports(sweeps):
             batch.append(report)
@@ -175,11 +178,9 @@ class Agent:
                 yield batch
                 batch = []
         yield batch
-        names = [name for name in self.home.sweep_names() if sweeps is None or name in sweeps]
-        records = [record for record in (read_json(self.home.sweep(name)) for name in names) if record]
         lines = read(self.home.journal, journal)
         told = {"lines": lines.events, "offset": lines.offset}
-        return {"records": records, "journal": told, "keeper": keeper, "host": host.name(), "t": time.time()}
+        return {"journal": told, "keeper": keeper, "host": host.name(), "t": time.time()}
 
     def stop(self, jobs: List[Tuple[str, str]], grace: Optional[float] = None, by: str = "") -> Reply:
         """Stop jobs: those that wait are ended before they begin, those that run get a stop request and SIGTERM."""

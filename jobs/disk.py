@@ -10,9 +10,8 @@ from typing import Any, Dict, NamedTuple, Optional
 _MOUNTS = "/proc/self/mountinfo"  # proc(5); field 5 is the mount point, the type follows the lone dash
 _ESCAPE = re.compile(r"\\([0-7]{3})")  # blanks in mount points are written as octal numbers
 # Locks and memory maps are not to be trusted there, and other machines see late what is written.
-NETWORK = frozenset(
-    {"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph", "lustre", "gpfs", "beegfs", "glusterfs"}
-)
+_KINDS = "nfs nfs4 cifs smb2 smb3 smbfs 9p afs ceph lustre gpfs beegfs glusterfs pvfs2 orangefs panfs drvfs ncpfs"
+NETWORK = frozenset(_KINDS.split())
 _NETWORK_FUSE = ("fuse.sshfs", "fuse.glusterfs", "fuse.ceph", "fuse.rclone", "fuse.s3fs", "fuse.nfs")
 
 
@@ -37,11 +36,16 @@ class Disk(NamedTuple):
     @property
     def on_network(self) -> bool:
         """Other machines can write there too (False where the type is not known)."""
-        return self.kind in NETWORK or (self.kind or "").startswith(_NETWORK_FUSE)
+        return is_network(self.kind or "")
 
     def to_json(self) -> Dict[str, Any]:
         """Return the JSON form."""
         return {**self._asdict(), "on_network": self.on_network}
+
+
+def is_network(kind: str) -> bool:
+    """Tell whether a type of file system (`nfs4`) belongs to other machines as well."""
+    return kind in NETWORK or kind.startswith(_NETWORK_FUSE)
 
 
 def disk(path: "str | os.PathLike[str]") -> Disk:

@@ -65,24 +65,26 @@ def refresh(contact: Contact, index: Index, sweeps: list[str] | None = None) -> 
     known = [] if contact.looked else [(*key, *told) for key, told in index.offsets().items()]
     contact.looked = True
     stream = contact.wire.stream("collect", known=known, sweeps=sweeps, journal=index.journal_offset())
-    news, reports = News(), []
+    _take_records(contact, index, next(stream))
+    news = News()
     while True:
         try:
             chunk = next(stream)
         except StopIteration as stop:
             ending: dict[str, Any] = stop.value
             break
-        reports.append(chunk)
-    for record in ending["records"]:
-        if contact.records.get(record["name"]) != record:
-            index.record_sweep(record)
-            contact.records[record["name"]] = record
-    for chunk in reports:
-        index.ingest(chunk)
+        index.ingest(chunk)  # chunk by chunk: a connection that is cut keeps what came, and memory stays small
         news.spans.update(_spans(chunk))
     index.ingest_journal(ending["journal"]["lines"], ending["journal"]["offset"])
     index.seen(ending["host"], ending["t"])
     return news
+
+
+def _take_records(contact: Contact, index: Index, records: list[dict[str, Any]]) -> None:
+    for record in records:
+        if contact.records.get(record["name"]) != record:
+            index.record_sweep(record)
+            contact.records[record["name"]] = record
 
 
 def watched_scores(index: Index, sweep: str, metric: str | None) -> dict[str, dict[str, float | None]]:

@@ -112,7 +112,7 @@ class Settings:
         for value, origin, folder in self._layers(key):
             if value is not None:
                 return Value(checked_value(key, value, folder, origin), origin)
-        return Value(self._default(key), "default")
+        return self._default(key)
 
     def _layers(self, key: str) -> list[tuple[Any, str, Path]]:
         variable = "ORCH_" + key.upper()
@@ -123,12 +123,23 @@ class Settings:
                 found.append((document.value.get(key), document.where((key,)), path.parent))
         return found
 
-    def _default(self, key: str) -> Any:
+    def _default(self, key: str) -> Value:
         if key == "home":
-            return Path.home() / ".orch"
+            return Value(Path.home() / ".orch", "default")
         if key == "state":
-            return user_folder(self._environment, "XDG_STATE_HOME", ".local/state", "LOCALAPPDATA") / "orch"
-        return sys.executable if key == "python" else None
+            return self._default_state()
+        return Value(sys.executable if key == "python" else None, "default")
+
+    def _default_state(self) -> Value:
+        """The user's state folder; where that lies on a network file system, SQLite needs another place."""
+        from jobs.disk import disk  # only commands that open the index need it
+
+        usual = user_folder(self._environment, "XDG_STATE_HOME", ".local/state", "LOCALAPPDATA") / "orch"
+        found = disk(usual)
+        if not found.on_network or os.name != "posix":
+            return Value(usual, "default")
+        local = Path("/var/tmp") / f"orch-{os.getuid()}" / "state"
+        return Value(local, f"default: {usual} is on {found.kind}, where an index is not safe")
 
     @property
     def home(self) -> Path:

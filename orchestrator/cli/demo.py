@@ -41,7 +41,10 @@ def run(args: Namespace, settings: Settings, out: Output) -> int:
     folder = Path(args.folder).expanduser().absolute()
     _write(folder / PROJECT_FILE, _PROJECT % _GROUPS)
     _write(folder / "sweeps" / "demo.yaml", (SHIPPED / "demo.yaml").read_text("utf-8"))
-    flags = {**vars(args), "config": str(folder / PROJECT_FILE)}
+    own_home = vars(args).get("home") or str(
+        folder / "home"
+    )  # not ORCH_HOME: all that a demo makes stays in its folder
+    flags = {**vars(args), "config": str(folder / PROJECT_FILE), "home": own_home}
     own = Settings.of(flags)
     _phantom(folder, own, out)
     code = _command("sweep", [str(folder / "sweeps" / "demo.yaml")], flags)
@@ -67,7 +70,7 @@ def _phantom(folder: Path, settings: Settings, out: Output) -> None:
 
 
 def _command(name: str, words: list[str], flags: dict[str, Any]) -> int:
-    shared = ["--config", flags["config"], *(["--home", flags["home"]] if flags.get("home") else [])]
+    shared = ["--config", flags["config"], "--home", flags["home"]]
     shared += ["--json"] if flags.get("json") else []
     shared += ["--no-progress"] if flags.get("no_progress") else []
     shared += ["--color", flags["color"]] if flags.get("color") else []

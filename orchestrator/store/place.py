@@ -6,14 +6,8 @@ import os
 import sys
 from pathlib import Path
 
+from jobs.disk import is_network
 from jobs.errors import DiskError, disk_error
-
-# File systems of another machine: SQLite's locks and its shared memory do not hold there.
-_KINDS = """
-    nfs nfs4 cifs smb2 smb3 smbfs afs ceph lustre gpfs beegfs glusterfs pvfs2 orangefs panfs 9p drvfs ncpfs
-    fuse.sshfs fuse.glusterfs fuse.ceph fuse.s3fs fuse.rclone fuse.nfs
-"""
-NETWORK = frozenset(_KINDS.split())
 
 
 def make_folder(path: Path) -> None:
@@ -84,7 +78,7 @@ def _mounted(path: str, table: str) -> str:
         inside = path == point or path.startswith(point.rstrip("/") + "/")
         if inside and len(point) >= len(best):  # a later mount on the same point covers the earlier one
             best, kind = point, fields[2]
-    return f"{kind} at {best}" if kind in NETWORK else ""
+    return f"{kind} at {best}" if is_network(kind) else ""
 
 
 def _unescape(text: str) -> str:
