@@ -7,8 +7,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from lab.fixtures import lab, lab_session, needs_arm
 
 from jobs.folder import Home
+
+__all__ = ["lab", "lab_session", "needs_arm"]
 
 
 @pytest.fixture(scope="session", autouse=True)
