@@ -267,12 +267,17 @@ def _blocks(path: str, offset: int) -> Iterator[bytes]:
         return
 
 
-# Verbs by name. An empty text: a method of `Agent`. Else the module of `jobs` that holds `def <verb>(agent, ...)`; it is
+TRUTHS = ("truths", "survived", "vscode_look", "vscode_reset", "vscode_shelves", "vscode_purge")
+
+# Verbs by name. An empty text: a method of `Agent`. Else the module of `jobs` with `def <verb>(agent, ...)`, which is
 # imported when it is asked for, so that a contact which does not need it does not wait for it.
 VERBS: Dict[str, str] = {
     **dict.fromkeys(("open", "probe", "submit", "collect", "stop", "log", "show", "note"), ""),
+    **dict.fromkeys(("environments", "survey", "install_conda", "remove_conda", "provision"), "provision"),
+    **dict.fromkeys(("verify_environment", "weigh_environment", "remove_environment"), "provision"),
+    **dict.fromkeys(TRUTHS, "truths"),
 }
-HOMELESS = ("open", "probe")  # verbs that need no open orch home
+HOMELESS = ("open", "probe", *TRUTHS)  # verbs that need no open orch home
 
 
 def _verb(agent: Agent, name: str) -> Callable[..., Any]:
