@@ -15,7 +15,7 @@ import threading
 from types import TracebackType
 from typing import Any, BinaryIO, Dict, Generator, List, Optional, Type
 
-from .errors import Unreachable, WireError, from_json
+from .errors import OrchError, Unreachable, WireError, from_json
 from .pipe import Pipe
 
 # Read by whatever Python the host has, so in the syntax of 3.6; old ones get a clear word.
@@ -72,7 +72,7 @@ class Wire:
         self._frames: "queue.Queue[Optional[Dict[str, Any]]]" = queue.Queue()
         marker = os.urandom(16).hex()
         self._hello, self._answered = threading.Event(), False
-        self._refusal = ""
+        self._refusal = self._printed = ""
         self._reader = threading.Thread(target=self._read, args=(pipe.output, marker), daemon=True)
         self._reader.start()
         try:
@@ -161,9 +161,15 @@ class Wire:
             raise self._silence()
         return frame
 
-    def _silence(self) -> "Unreachable | WireError":
+    def _silence(self) -> OrchError:
         if self._refusal:
             return WireError("{}: {}".format(self._pipe.name, self._refusal), "install a newer Python on the host")
+        known = self._pipe.trouble(self._answered, self._printed)
+        if known:
+            return known
+        if self._printed and not self._answered:
+            text = "{}: it did not start our agent, it printed: {}".format(self._pipe.name, self._printed.strip())
+            return WireError(text, "look at the start-up files of its shell")
         said = self._pipe.complaints().strip().splitlines()
         why = said[-1] if said else "no answer within {:.0f} s".format(self._timeout)
         return Unreachable(
@@ -195,9 +201,10 @@ class Wire:
             if window == marker + b"\n":
                 return True
             if not line:
-                break
+                return False
             seen += len(line)
-        self._refusal = "" if seen == 0 else "it did not start our agent"
+            self._printed = (self._printed + line.decode("utf-8", "replace"))[-300:]
+        self._refusal = "it did not start our agent and prints without end"
         return False
 
 

@@ -3,12 +3,14 @@
 site: pilcam2
 hosts:
   nodal: {ssh: nodal, home: /data/group/orch}        # the name that your own `ssh` knows
+  grace: {address: grace.lab.example, user: alice, jump: nodal}
   local: {python: /opt/envs/torch/bin/python}        # optional: the defaults fit
 """
 
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from types import MappingProxyType
@@ -41,26 +43,60 @@ class Host:
     name:
         What people call it; part of folder names.
     ssh:
-        Name by which the user's own `ssh` reaches it; None is this machine.
+        Name by which the user's own `ssh` reaches it.
     home:
         Orch home on that host, absolute or from `~`; None is the user's setting, else `~/.orch`.
     python:
         Interpreter there that runs the trainer, absolute; None is the one that runs `orch`, or the one provisioned.
+    address, port, user, jump:
+        In place of an alias: DNS name or IP address, and what else `ssh` is told. A host with neither is this machine.
+    way:
+        `ssh` (the user's own program), `paramiko` (in this process), `fake` (`address` is a folder that plays the
+        host) or `local`.
+    scheduler:
+        `none` or `slurm`.
+    shared_home:
+        Hosts that name the same word here have one home.
+    scratch:
+        Folder on a disk of its own, absolute.
+    quota:
+        Size of the home that one user may fill, as `200 GB`.
+    expect:
+        What `orch doctor` shall find: `architecture`, `gpu`, `driver`, `os` ... each a text.
     """
 
     name: str
     ssh: str | None = None
     home: str | None = None
     python: str | None = None
+    address: str | None = None
+    port: int | None = None
+    user: str | None = None
+    jump: str | None = None
+    way: str = ""
+    scheduler: str = "none"
+    shared_home: str | None = None
+    scratch: str | None = None
+    quota: str | None = None
+    expect: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+
+    def __post_init__(self) -> None:
+        """Choose the way when none is named."""
+        if not self.way:
+            object.__setattr__(self, "way", "ssh" if self.ssh or self.address else "local")
 
     @property
     def is_local(self) -> bool:
         """It is this machine."""
-        return self.ssh is None
+        return self.way == "local"
 
 
 _KEYS = tuple(item.name for item in fields(Host) if item.name != "name")
 _EXAMPLE = "nodal: {ssh: nodal}"
+_CHOICES = {"way": ("ssh", "paramiko", "fake"), "scheduler": ("none", "slurm")}
+_WORDS = ("ssh", "address", "user", "jump")  # they stand on a command line of ours
+_WORD = re.compile(r"[A-Za-z0-9_.:%@,\[\]/+][A-Za-z0-9_.:%@,\[\]/+-]*")
+_QUOTA = re.compile(r"[0-9]+(\.[0-9]+)? ?[kMGT]i?B")
 
 
 @dataclass(frozen=True)
@@ -113,14 +149,35 @@ def _host(document: Document, name: str, value: Any) -> Host:
     if not isinstance(value, dict):
         raise document.error(place, "must be a mapping", _EXAMPLE)
     _refuse_unknown(document, place, value, _KEYS)
-    for key, item in value.items():
-        if item is not None and not isinstance(item, str):
-            raise document.error((*place, key), f"must be a text, not {item!r}", _EXAMPLE)
-    if name == LOCAL and value.get("ssh"):
-        raise document.error((*place, "ssh"), "`local` is this machine and needs no ssh", "give the host another name")
-    if name != LOCAL and not value.get("ssh"):
+    given = {key: item for key, item in value.items() if item is not None}
+    for key, item in given.items():
+        _check(document, (*place, key), key, item, given)
+    if name == LOCAL and {"ssh", "address", "way"} & given.keys():
+        key = next(key for key in given if key in ("ssh", "address", "way"))
+        raise document.error((*place, key), f"`local` is this machine and needs no {key}", "give the host another name")
+    if name != LOCAL and not (given.get("ssh") or given.get("address")):
         raise document.error(place, "does not say how it is reached", f"{name}: {{ssh: {name}}}")
-    return Host(name, **value)
+    if "expect" in given:
+        given["expect"] = MappingProxyType({key: str(item) for key, item in given["expect"].items()})
+    return Host(name, **given)
+
+
+def _check(document: Document, place: Place, key: str, item: Any, host: Mapping[str, Any]) -> None:
+    """Refuse a value of the wrong kind."""
+    if key == "port":
+        if isinstance(item, bool) or not isinstance(item, int) or not 0 < item < 65536:
+            raise document.error(place, f"must be a port number, not {item!r}", "port: 22")
+    elif key == "expect":
+        if not isinstance(item, dict) or any(isinstance(one, dict | list) for one in item.values()):
+            raise document.error(place, "must be a mapping of texts", "expect: {architecture: aarch64}")
+    elif not isinstance(item, str):
+        raise document.error(place, f"must be a text, not {item!r}", _EXAMPLE)
+    elif key in _CHOICES and item not in _CHOICES[key]:
+        raise document.error(place, f"'{item}' is none{_nearest(item, _CHOICES[key])}", " or ".join(_CHOICES[key]))
+    elif key in _WORDS and host.get("way") != "fake" and not _WORD.fullmatch(item):
+        raise document.error(place, f"cannot be part of a connection: {item!r}", f"{key}: a name without blanks")
+    elif key == "quota" and not _QUOTA.fullmatch(item):
+        raise document.error(place, f"must be a size, not {item!r}", "quota: 200 GB")
 
 
 def _refuse_unknown(document: Document, place: Place, value: Mapping[str, Any], known: Iterable[str]) -> None:

@@ -1,4 +1,4 @@
-"""The lab: nodal (x86_64), grace and ada (aarch64), a laptop and a switch; everything ends with the process that made it.
+"""The lab: nodal (x86_64), grace and ada (aarch64), a laptop, a switch; all ends with the process that made it.
 
     with Lab(folder) as lab, lab.laptop():
         subprocess.run(["ssh", "-F", lab.ssh_config, "grace", "uname", "-m"])
@@ -95,7 +95,7 @@ class LabHost:
         inner = [sys.executable, "-I", "-B", str(program), str(self.folder / "about.json")]
         unshare = ["unshare", "--mount", "--uts", "--ipc", "--net", "--pid", "--fork", "--kill-child=KILL", "--"]
         command = ["setpriv", "--pdeathsig", "KILL", *unshare, *inner]
-        with open(self.folder / "console.log", "ab") as log:
+        with (self.folder / "console.log").open("ab") as log:
             self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd="/")
         until(told.exists, f"{self.name} boots: {self.console[-800:]}")
         ids = json.loads(told.read_text())
@@ -284,8 +284,8 @@ class Lab:
     def _namespace(self) -> subprocess.Popen[bytes]:
         command = ["setpriv", "--pdeathsig", "KILL", "unshare", "--net", "--", "sleep", "infinity"]
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, cwd="/")
-        mine = os.readlink("/proc/self/ns/net")
-        until(lambda: os.readlink(f"/proc/{process.pid}/ns/net") != mine, "a network")
+        mine = Path("/proc/self/ns/net").readlink()
+        until(lambda: Path(f"/proc/{process.pid}/ns/net").readlink() != mine, "a network")
         return process
 
     def _make_keys(self, hosts: Sequence[str]) -> None:

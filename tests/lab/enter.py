@@ -14,9 +14,9 @@ from lab import system
 def main(pid: str, argv: list[str]) -> int:
     """Enter all namespaces of a process, then run the program as its child there."""
     kinds = ("net", "uts", "ipc", "pid", "mnt", "user")
-    mine = {kind: os.readlink(f"/proc/self/ns/{kind}") for kind in kinds}
+    mine = {kind: Path(f"/proc/self/ns/{kind}").readlink() for kind in kinds}
     theirs = {kind: os.open(f"/proc/{pid}/ns/{kind}", os.O_RDONLY) for kind in kinds}
-    differ = [kind for kind in kinds if os.readlink(f"/proc/{pid}/ns/{kind}") != mine[kind]]
+    differ = [kind for kind in kinds if Path(f"/proc/{pid}/ns/{kind}").readlink() != mine[kind]]
     # a mount namespace that belongs to a user namespace can be entered from outside, too: we are root of both
     for kind in differ:
         system.check(system.libc.setns(theirs[kind], 0), f"setns {kind}")

@@ -45,7 +45,7 @@ NOT_OURS = "/run/.not-for-this-processor"  # the "interpreter" of x86_64 program
 def main(configuration: dict[str, Any]) -> None:
     """Build, start, tell the machine's process id, wait for ever."""
     told = Path(configuration["told"])
-    outer = os.readlink("/proc/self")  # this is still the /proc of the machine
+    outer = str(Path("/proc/self").readlink())  # this is still the /proc of the machine
     system.mount("none", "/", flags=system.REC | system.PRIVATE)
     socket.sethostname(configuration["name"])
     root = build(configuration)
@@ -152,7 +152,7 @@ def start_sshd(root: Path, about: dict[str, Any]) -> int:
 
 def _become_sshd(root: Path, about: dict[str, Any], ready: int, go: int) -> None:
     """In the child: take the new root, enter the user namespace, register the processors, become sshd."""
-    outer = os.readlink("/proc/self").encode()
+    outer = str(Path("/proc/self").readlink()).encode()
     if about["arm"]:
         _prepare_processors(root)
     system.unshare(system.NEWNS)

@@ -33,7 +33,7 @@ def aarch64_root() -> Path:
     key = hashlib.sha256(f"{VERSION} {RELEASE} {PACKAGES}".encode()).hexdigest()[:12]
     root = cache() / f"aarch64-{key}"
     cache().mkdir(parents=True, exist_ok=True)
-    with open(cache() / "lock", "w") as lock:
+    with (cache() / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not root.exists():
             fresh = root.with_suffix(".new")

@@ -1,4 +1,4 @@
-"""The system calls that Python 3.11 does not offer: mount, pivot_root, unshare, setns; and what the lab needs to run."""
+"""The system calls that Python 3.11 lacks (mount, pivot_root, unshare, setns), and what the lab needs to run."""
 
 from __future__ import annotations
 
