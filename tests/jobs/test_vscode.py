@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from vscode_home import COMMITS, elf, extend, install, kept, machines, personal, put
+from standins.vscode_home import COMMITS, elf, extend, install, kept, machines, personal, put
 
 from jobs import parking, vscode
 from jobs.elf import here, machine_of
