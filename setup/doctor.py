@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 from jobs.errors import OrchError
 
-from .facts import HostFacts
+from .expected import differences
 from .gpudriver import cuda_of
+from .patient import Patient
 from .rows import FOUND, NOTE, OK, UNKNOWN, Row, error_of, gigabytes, value_of
+from .site import Host
 from .wheels import choose
 from .wheeltable import table
 
@@ -21,40 +23,16 @@ SLOW_WRITE = 2.0  # seconds for 16 small files and 4 MiB, synced
 NEARLY_FULL = 0.9  # of a quota
 
 
-class Patient(NamedTuple):
-    """A host under examination.
+def examine(patient: Patient, host: Host | None = None) -> list[Row]:
+    """Return all rows for a host that answered, in the order in which people read them.
 
-    Attributes
+    Parameters
     ----------
-    name:
-        What people call it.
-    truths:
-        What `jobs.truths.truths` measured, by name.
-    facts:
-        The machine; None when it could not be measured.
-    home:
-        Orch home there.
-    ahead:
-        Seconds by which its clock is ahead of this machine's; None when not compared.
+    host:
+        What the site file says of it: where it expects something else than was measured, both are shown.
     """
-
-    name: str
-    truths: Mapping[str, Any]
-    facts: HostFacts | None
-    home: str
-    ahead: float | None = None
-
-    @classmethod
-    def of(cls, name: str, told: Mapping[str, Any], now: float | None = None) -> Patient:
-        """Read the answer of the verb `truths`; `now` is this machine's clock in the middle of asking."""
-        machine = value_of(told["truths"], "machine")
-        facts = HostFacts.from_json(machine) if machine else None
-        return cls(name, told["truths"], facts, told["home"], None if now is None else told["clock"] - now)
-
-
-def examine(patient: Patient) -> list[Row]:
-    """Return all rows for a host that answered, in the order in which people read them."""
-    return [row for check in _CHECKS for row in check(patient)]
+    rows = [row for check in _CHECKS for row in check(patient)]
+    return [*rows, *differences(host, patient)] if host else rows
 
 
 def silent(error: OrchError) -> Row:

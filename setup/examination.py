@@ -12,7 +12,8 @@ from jobs.errors import OrchError
 from jobs.survivor import AFTER, SURVIVED
 from jobs.wire import Wire
 
-from .doctor import Patient, examine, silent
+from .doctor import examine, silent
+from .patient import Patient
 from .rows import FOUND, OK, Row
 from .site import Host
 
@@ -88,7 +89,7 @@ def examine_one(host: Host, connect: Connect, home: str) -> Examination:
         return Examination(host.name, [silent(error)], error=error)
     text = f"as {told['host']}; connected in {reached - started:.1f} s, measured in {answered - reached:.1f} s"
     patient = Patient.of(host.name, told, answered)  # the clock is the last thing that is read there
-    return Examination(host.name, [Row("reachable", OK, text), *examine(patient)], told)
+    return Examination(host.name, [Row("reachable", OK, text), *examine(patient, host)], told)
 
 
 def _survived(host: Host, connect: Connect) -> dict[str, Any]:

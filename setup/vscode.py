@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from jobs.wire import Wire
 
 from .rows import gigabytes
+from .steps import Removal, State, Step, Tell
 
 DAY = 86400.0  # seconds
 NEWER_THAN = "0.114.3"  # versions of the Remote-SSH extension up to this one ignore parts of the setting
@@ -94,6 +95,47 @@ def undo(wire: Wire) -> dict[str, Any]:
         return {"changed": False, "extensions": [], "folders": []}
     latest = max(shelves, key=lambda shelf: float(shelf["parked"]))
     return reset(wire, machine=str(latest["machine"]))
+
+
+def step(wire: Wire, machine: str | None = None, force: bool = False) -> Step:
+    """Return the step of `orch setup`.
+
+    Parameters
+    ----------
+    wire:
+        To the host; open for as long as the step is used.
+    machine, force:
+        See `jobs.parking.plan`. A forced reset is due once, whatever stands there.
+    """
+    done_by_force: list[bool] = []
+
+    def look() -> State:
+        planned = check(wire, machine)
+        if force and not done_by_force:
+            return State(False, f"put the whole server aside, whatever it is for ({planned.text})", "")
+        return State(planned.moves == 0, planned.text, planned.refusal)
+
+    def do(tell: Tell) -> str:
+        told = reset(wire, machine, force)
+        done_by_force.append(True)
+        if told["extensions"]:
+            tell("vscode", f"put aside with the server: {', '.join(told['extensions'])}")
+            tell("vscode", f"for the laptop's settings.json, so that they come back by themselves: {_inline(told)}")
+        return "settings and history are where they were"
+
+    def weigh() -> Removal | None:
+        shelves = wire.call("vscode_shelves")["shelves"]
+        return Removal("bring back what was parked last, and park what stands in its place") if shelves else None
+
+    def undone(tell: Tell) -> str:
+        return "brought back" if undo(wire)["changed"] else "nothing was parked"
+
+    reason = "one home for two kinds of processor: the server of one stops the other"
+    return Step("vscode", reason, look, do, weigh, undone)
+
+
+def _inline(told: Mapping[str, Any]) -> str:
+    return " ".join(extensions_block(told["extensions"]).split())
 
 
 def purge(wire: Wire, days: float, agree: Callable[[Sequence[Mapping[str, Any]]], bool]) -> dict[str, Any]:

@@ -11,9 +11,11 @@ import pytest
 from jobs.errors import AccessError
 from jobs.gpu import Card
 from jobs.truths import truths
-from setup.doctor import Patient, examine, silent
+from setup.doctor import examine, silent
 from setup.gpudriver import cuda_of
+from setup.patient import Patient
 from setup.rows import FOUND, NOTE, OK, UNKNOWN, Row
+from setup.site import Host
 
 A10 = Card(0, "GPU-1", "NVIDIA A10", "545.23.08", 23028, 100, 3, "8.6").to_json()
 GIB = 1 << 30
@@ -169,3 +171,16 @@ def test_a_silent_host_is_a_row() -> None:
 )
 def test_a_driver_tells_its_cuda(driver: str, cuda: str | None) -> None:
     assert cuda_of(driver) == cuda
+
+
+def test_what_the_site_file_expects_stands_beside_what_was_measured(measured: dict[str, Any]) -> None:
+    told = copy.deepcopy(measured)
+    told["truths"]["machine"]["value"]["gpus"] = [A10]
+    patient = Patient.of("grace", told)
+    expect = {"architecture": "arm64", "gpu": "GH200", "driver": "545", "unheard": "x"}
+    found = {row.check: row for row in examine(patient, Host("grace", "g", expect=expect, scheduler="slurm"))}
+    assert found["expected architecture"].evidence == "expected arm64, measured x86_64"
+    assert found["expected gpu"].evidence == "expected GH200, measured NVIDIA A10"
+    assert found["expected scheduler"].state == FOUND and "expected driver" not in found
+    fine = examine(patient, Host("nodal", "n", expect={"architecture": "amd64", "gpu": "a10"}))[-1]
+    assert (fine.check, fine.state) == ("expected", OK)

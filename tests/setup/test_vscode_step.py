@@ -18,6 +18,7 @@ from jobs.errors import OrchError
 from jobs.pipe import ProcessPipe
 from jobs.wire import Wire, boot_arguments
 from setup import vscode
+from setup.steps import apply, due, plan
 
 OTHER = "aarch64" if here() == "x86_64" else "x86_64"
 
@@ -64,6 +65,23 @@ def test_a_refusal_stands_in_the_plan(wire: Wire, home: Path) -> None:
     finally:
         process.kill()
         process.wait()
+
+
+def test_it_is_a_step_of_the_setup(wire: Wire, home: Path) -> None:
+    said: list[str] = []
+
+    def tell(name: str, line: str) -> None:
+        said.append(f"{name}: {line}")
+
+    step, before = vscode.step(wire), kept(home)
+    assert step.weigh and step.undo and step.weigh() is None
+    (done,) = apply(plan([step]), tell)
+    assert done.state.done and any('"b.b"' in line for line in said)
+    assert due(plan([step])) == []
+    assert step.weigh() and step.undo(tell) == "brought back" and kept(home) == before
+    forced = vscode.step(wire, force=True)
+    apply(plan([forced]), tell)
+    assert machines(home / ".vscode-server") == set() and kept(home) == before and due(plan([forced])) == []
 
 
 def test_purge_shows_bytes_and_asks(wire: Wire, home: Path) -> None:
