@@ -14,6 +14,10 @@ GROUPS: dict[str, dict[str, str]] = {
         "data": "Register data sets once: paths, hashes, patients",
         "config": "Show the settings and where each comes from; change one",
     },
+    "hosts": {
+        "setup": "Prepare a host: environment with the right torch, proof that it computes, VS Code",
+        "doctor": "Measure the truths of hosts, each with evidence and repair",
+    },
     "sweeps": {
         "sweep": "Plan a sweep, run what is missing, show progress",
         "status": "What runs, waits, is done or failed",

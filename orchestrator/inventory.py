@@ -1,0 +1,82 @@
+"""The site file: `site.yaml` beside the project file, else in the user's own configuration folder; and the way in."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from jobs.errors import UsageError
+from jobs.wire import Wire
+
+from .config import Settings
+from .guard import check_package
+
+if TYPE_CHECKING:
+    from setup.site import Host, Site
+
+SITE_FILE = "site.yaml"
+
+
+def site_file(settings: Settings) -> Path | None:
+    """Return the site file in use, or None."""
+    project = [settings.project_file.parent] if settings.project_file else []
+    candidates = (folder / SITE_FILE for folder in [*project, settings.user_file.parent])
+    return next((path for path in candidates if path.is_file()), None)
+
+
+def load_site(settings: Settings) -> Site:
+    """Return the hosts; without a site file only this machine.
+
+    Raises
+    ------
+    SpecError
+        The site file cannot be understood; file and line are named.
+    """
+    check_package("setup")
+    from setup.site import Site
+
+    path = site_file(settings)
+    if path is None:
+        return Site()
+    from .yamlfile import load
+
+    return Site.of(load(path))
+
+
+def chosen(settings: Settings, names: Sequence[str], every: bool) -> list[Host]:
+    """Return the hosts that a command is for: those named, all of the site file, or this machine.
+
+    Raises
+    ------
+    NotFound
+        No host has that name; the nearest one is named.
+    UsageError
+        Both names and all were asked for.
+    """
+    site = load_site(settings)
+    if names and every:
+        raise UsageError("--host names some hosts, --all takes every one", "leave one of the two out")
+    others = [name for name, host in site.hosts.items() if not host.is_local]
+    wanted = list(dict.fromkeys(names)) or (others if every else []) or ["local"]
+    return [_at_home(site.host(name), settings) for name in wanted]
+
+
+def _at_home(host: Host, settings: Settings) -> Host:
+    """Give this machine the orch home of the settings; they know nothing of paths on other machines."""
+    return replace(host, home=str(settings.home)) if host.is_local and not host.home else host
+
+
+def connect(host: Host) -> Wire:
+    """Open the wire to a host's agent.
+
+    Raises
+    ------
+    AccessError, Unreachable, NotFound
+        The host refuses us, does not answer, or nobody knows its name.
+    """
+    check_package("setup")
+    from setup.ways import open_pipe
+
+    return Wire(open_pipe(host))
