@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import getpass
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import paramiko
@@ -21,21 +22,10 @@ def log_in(transport: paramiko.Transport, target: Target, interactive: bool) -> 
     paramiko.SSHException
         The host refuses us.
     """
-    kinds: list[str] = ["publickey", "keyboard-interactive"]
-    for key in _offered(target):
-        try:
-            rest = transport.auth_publickey(target.user, key)
-        except paramiko.BadAuthenticationType as error:
-            kinds = error.allowed_types
-            break
-        except paramiko.AuthenticationException:
-            if not transport.is_active():  # too many keys: the host hung up
-                raise
-            continue
-        if transport.is_authenticated():
-            return
-        kinds = rest  # a second factor is wanted
-        break
+    with contextlib.ExitStack() as stack:
+        kinds = _show_keys(transport, target, _offered(target, _agent(target, stack)))
+    if transport.is_authenticated():
+        return
     if interactive and "keyboard-interactive" in kinds:
         transport.auth_interactive(target.user, _ask)
         if transport.is_authenticated():
@@ -43,10 +33,25 @@ def log_in(transport: paramiko.Transport, target: Target, interactive: bool) -> 
     raise paramiko.AuthenticationException(f"Permission denied ({','.join(kinds)})")
 
 
-def _offered(target: Target) -> Iterator[paramiko.PKey]:
+def _show_keys(transport: paramiko.Transport, target: Target, offered: Iterable[paramiko.PKey]) -> list[str]:
+    """Offer keys until one is taken; return what else the host takes, or wants besides."""
+    for key in offered:
+        try:
+            rest = transport.auth_publickey(target.user, key)
+        except paramiko.BadAuthenticationType as error:
+            return list(error.allowed_types)
+        except paramiko.AuthenticationException:
+            if not transport.is_active():  # too many keys: the host hung up
+                raise
+            continue
+        return list(rest)  # nothing, or a second factor
+    return ["publickey", "keyboard-interactive"]
+
+
+def _offered(target: Target, agent: Iterable[paramiko.PKey]) -> Iterator[paramiko.PKey]:
     """Keys in the order of ssh: those of the agent that a file names, the agent's others, then the files."""
     files = {name: _public(name) for name in target.keys}
-    held = [key for key in _agent(target) if not target.only_these_keys or key.get_base64() in files.values()]
+    held = [key for key in agent if not target.only_these_keys or key.get_base64() in files.values()]
     yield from sorted(held, key=lambda key: key.get_base64() not in files.values())
     shown = {key.get_base64() for key in held}
     for name, public in files.items():
@@ -56,14 +61,16 @@ def _offered(target: Target) -> Iterator[paramiko.PKey]:
                 yield key
 
 
-def _agent(target: Target) -> tuple[paramiko.AgentKey, ...]:
+def _agent(target: Target, stack: contextlib.ExitStack) -> tuple[paramiko.AgentKey, ...]:
     """The keys that the agent holds; paramiko knows the agent of SSH_AUTH_SOCK, and Windows' own ones."""
     if sys.platform != "win32" and (target.agent is None or target.agent != os.environ.get("SSH_AUTH_SOCK")):
         return ()  # paramiko would ask another agent than the one that the configuration names
     try:
-        return paramiko.Agent().get_keys()
+        agent = paramiko.Agent()
     except (paramiko.SSHException, OSError):
         return ()
+    stack.callback(agent.close)
+    return agent.get_keys()
 
 
 def _public(name: str) -> str | None:
