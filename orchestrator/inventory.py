@@ -40,9 +40,25 @@ def load_site(settings: Settings) -> Site:
     path = site_file(settings)
     if path is None:
         return Site()
+    return read_site(path)
+
+
+def read_site(path: Path) -> Site:
+    """Return the hosts of one site file, and of the shipped site that it extends.
+
+    Raises
+    ------
+    SpecError, NotFound
+        It cannot be understood; there is no such file, or no such site comes with `orch`.
+    """
+    check_package("setup")
+    from setup.site import Site, shipped
+
     from .yamlfile import load
 
-    return Site.of(load(path))
+    document = load(path)
+    name = document.value.get("extends") if isinstance(document.value, dict) else None
+    return Site.of(document, read_site(shipped(str(name))) if name else None)
 
 
 def chosen(settings: Settings, names: Sequence[str], every: bool) -> list[Host]:
