@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from jobs.errors import UsageError
+from jobs.errors import NotFound, UsageError
 from jobs.wire import Wire
 
 from .config import Settings
@@ -67,16 +67,27 @@ def chosen(settings: Settings, names: Sequence[str], every: bool) -> list[Host]:
     Raises
     ------
     NotFound
-        No host has that name; the nearest one is named.
+        No host has that name; the nearest one is named. Or there is no site file.
     UsageError
         Both names and all were asked for.
     """
     site = load_site(settings)
     if names and every:
         raise UsageError("--host names some hosts, --all takes every one", "leave one of the two out")
+    _refuse_without_file(settings, names)
     others = [name for name, host in site.hosts.items() if not host.is_local]
     wanted = list(dict.fromkeys(names)) or (others if every else []) or ["local"]
     return [_at_home(site.host(name), settings) for name in wanted]
+
+
+def _refuse_without_file(settings: Settings, names: Sequence[str]) -> None:
+    """Say that nothing is known of any host, when that is why a name leads nowhere."""
+    other = next((name for name in names if name != "local"), None)
+    if other is None or site_file(settings):
+        return
+    place = (settings.project_file.parent if settings.project_file else settings.user_file.parent) / SITE_FILE
+    hint = f"write {place} with the line:  hosts: {{{other}: {{ssh: {other}}}}}   (the name that your own ssh knows)"
+    raise NotFound(f"no host '{other}': there is no site file yet", hint)
 
 
 def _at_home(host: Host, settings: Settings) -> Host:

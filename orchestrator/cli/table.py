@@ -16,6 +16,7 @@ GROUPS: dict[str, dict[str, str]] = {
     },
     "hosts": {
         "setup": "Prepare a host: environment with the right torch, proof that it computes, VS Code",
+        "hosts": "List the hosts of the site file with what was last known of them",
         "doctor": "Measure the truths of hosts, each with evidence and repair",
     },
     "sweeps": {
