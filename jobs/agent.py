@@ -277,7 +277,7 @@ VERBS: Dict[str, str] = {
     **dict.fromkeys(("verify_environment", "weigh_environment", "remove_environment"), "provision"),
     **dict.fromkeys(TRUTHS, "truths"),
 }
-HOMELESS = ("open", "probe", *TRUTHS)  # verbs that need no open orch home
+HOMELESS = ("open", "probe", *TRUTHS, "environments", "survey")  # verbs that need no open orch home
 
 
 def _verb(agent: Agent, name: str) -> Callable[..., Any]:

@@ -28,11 +28,12 @@ class Ended(NamedTuple):
     lines: List[str]
 
     def complaint(self) -> str:
-        """The line that says most: the last one that speaks of an error, else the last one."""
-        spoken = [line for line in self.lines if line.strip()]
+        """The line that says most: the last one that speaks of an error, else the exit status with the last one."""
+        spoken = [line.strip() for line in self.lines if line.strip()]
         errors = [line for line in spoken if re.search(r"error|fatal|cannot|no such|failed", line, re.IGNORECASE)]
-        last = (errors or spoken or ["exit status {}".format(self.status)])[-1]
-        return last.strip()[:500]
+        if errors:
+            return errors[-1][:500]
+        return "exit status {}{}".format(self.status, ", last line: " + spoken[-1][:400] if spoken else "")
 
 
 def run(

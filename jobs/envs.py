@@ -92,8 +92,8 @@ def found(home: Home, arch: Optional[str] = None) -> List[Dict[str, Any]]:
     Returns
     -------
     list of dict
-        `lock`, `prefix`, `python`, `state` (`verified`, `changed`, `half made`), `reason`, and `record` (the content of
-        `orch-env.json`, or None).
+        `lock`, `prefix`, `python`, `state` (`verified`, `changed`, `half made`), `reason`, `record` (the content of
+        `orch-env.json`, or None); of a half made one the `stages` that are done and the one that was `begun`.
     """
     arch = arch or architecture()
     base = os.path.join(home.path, "envs", arch)
@@ -109,7 +109,9 @@ def describe(folder: EnvFolder) -> Dict[str, Any]:
     record = read_json(folder.record)
     state, reason = _state(folder, record)
     about = {"lock": folder.lock, "arch": folder.arch, "prefix": folder.prefix, "python": folder.python}
-    return {**about, "state": state, "reason": reason, "record": record}
+    build = (read_json(folder.build) if state == HALF_MADE else None) or {}
+    stages = {"stages": list(build.get("stages") or {}), "begun": build.get("begun")}
+    return {**about, **stages, "state": state, "reason": reason, "record": record}
 
 
 def newest(home: Home, arch: Optional[str] = None) -> Optional[Dict[str, Any]]:

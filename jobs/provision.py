@@ -16,6 +16,7 @@ from . import child, conda, envs, host, simpleindex
 from .atomic import digest, read_json, write_json
 from .envs import EnvFolder
 from .errors import NotFound, OrchError, UsageError
+from .folder import Home
 from .making import STAGES, Maker, delete, hold, told
 
 if TYPE_CHECKING:
@@ -25,16 +26,29 @@ Reply = Dict[str, Any]
 Stream = Generator[Any, None, Reply]
 
 
-def environments(agent: Agent, arch: Optional[str] = None) -> Reply:
-    """Return the environments of this home for an architecture, and where this host was verified."""
-    arch = arch or envs.architecture()
-    found = envs.found(agent.home, arch)
+def environments(agent: Agent, arch: Optional[str] = None, home: Optional[str] = None) -> Reply:
+    """Return the environments of a home for an architecture, and what each found when it was tried on this host.
+
+    Parameters
+    ----------
+    home:
+        The home to look into while none is open; it need not exist.
+    """
+    arch, place = arch or envs.architecture(), _home(agent, home)
+    found = envs.found(place, arch)
     for env in found:
-        env["here"] = read_json(_verified_here(EnvFolder(agent.home.path, arch, env["lock"])))
+        env["here"] = read_json(_verified_here(EnvFolder(place.path, arch, env["lock"])))
     return {"arch": arch, "host": host.name(), "environments": found}
 
 
-def survey(agent: Agent, indexes: Dict[str, str], wheelhouse: Optional[str] = None) -> Reply:
+def _home(agent: Agent, path: Optional[str]) -> Home:
+    opened: Optional[Home] = getattr(agent, "home", None)
+    return opened or Home(os.path.abspath(os.path.expanduser(path or "~/.orch")))
+
+
+def survey(
+    agent: Agent, indexes: Dict[str, str], wheelhouse: Optional[str] = None, home: Optional[str] = None
+) -> Reply:
     """Look for a conda, and for what wheels of torch there are.
 
     Parameters
@@ -43,6 +57,8 @@ def survey(agent: Agent, indexes: Dict[str, str], wheelhouse: Optional[str] = No
         Address of the simple index by backend.
     wheelhouse:
         Folder of wheels; default: the one in the orch home.
+    home:
+        See `environments`.
 
     Returns
     -------
@@ -50,7 +66,7 @@ def survey(agent: Agent, indexes: Dict[str, str], wheelhouse: Optional[str] = No
         `conda` or None, `refused` (why others were not taken), `offers` by backend, `problems` (indexes that did not
         answer; such a backend is in `offers` only if the wheelhouse holds wheels of it).
     """
-    folder = EnvFolder(agent.home.path, envs.architecture(), "")
+    folder = EnvFolder(_home(agent, home).path, envs.architecture(), "")
     found, refused = conda.find(folder)
     offers: Dict[str, List[Any]] = {}
     problems = []

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from lab.fixtures import lab, lab_session, needs_arm
+from standins.place import Standins
 
 from jobs.folder import Home
 
@@ -70,3 +71,9 @@ def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, s
 
     monkeypatch.setenv("PATH", str(folder) + os.pathsep + os.environ["PATH"])
     return place
+
+
+@pytest.fixture(scope="session")
+def standins(tmp_path_factory: pytest.TempPathFactory) -> Standins:
+    """A conda channel, indexes of small wheels and a conda, made once."""
+    return Standins(tmp_path_factory.mktemp("standins"))
