@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
 
 from . import system
 from .cluster import Lab
+from .rootfs import aarch64_root
 
 
 @pytest.fixture(scope="session")
@@ -17,7 +20,7 @@ def lab_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     """One lab per test process, with aarch64 hosts where they can be had (`needs_arm` skips where not)."""
     if system.lacking():
         pytest.skip(system.lacking())
-    hosts = ("nodal",) if system.lacking_arm() else ("nodal", "grace", "ada")
+    hosts = ("nodal",) if _no_arm() else ("nodal", "grace", "ada")
     folder = tmp_path_factory.mktemp("lab")
     for path in (folder, *folder.parents):
         if path.stat().st_uid == os.getuid() and path.stat().st_mode & 0o077 == 0:
@@ -47,7 +50,19 @@ def lab(lab_session: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> It
 
 
 @pytest.fixture
-def needs_arm() -> None:
+def needs_arm(lab_session: Lab) -> None:
     """Skip where there can be no aarch64 hosts."""
+    if "grace" not in lab_session.hosts:
+        pytest.skip(_no_arm())
+
+
+@cache
+def _no_arm() -> str:
+    """Why there are no aarch64 hosts; empty when there are. Their Debian is fetched by the first who asks."""
     if system.lacking_arm():
-        pytest.skip(system.lacking_arm())
+        return system.lacking_arm()
+    try:
+        aarch64_root()
+    except subprocess.CalledProcessError as error:
+        return f"Debian's archive cannot be reached for the aarch64 hosts: {error.stderr[-300:] or error.output[-300:]}"
+    return ""
