@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,6 +23,8 @@ from setup.ways.inprocess import translated
 from setup.ways.keys import agent_keys, is_encrypted
 from setup.ways.program import explain
 from setup.ways.target import Target, expand, jump_target, resolve
+
+ROOT = Path(__file__).resolve().parents[3]
 
 
 @pytest.fixture(params=["ssh", "paramiko"])
@@ -46,16 +51,19 @@ def configure(lab: Lab, alias: str = "nodal", **options: str) -> None:
     Path(lab.ssh_config).write_text(lab.block(alias, lab["nodal"].address, **options))
 
 
-def accept(command: str, answer: str) -> None:
-    """Run a command that asks at a terminal, and answer once it has asked."""
+def answer_at_terminal(command: str, question: bytes, answer: str) -> bytes:
+    """Run a command that asks at a terminal, and answer once it has asked; return all that it said."""
     words = ["script", "-qec", command, "/dev/null"]
     with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0) as process:
         assert process.stdin and process.stdout
         said = b""
-        while b"[fingerprint])?" not in said and (block := process.stdout.read(1)):
+        while question not in said and (block := process.stdout.read(1)):
             said += block
+        time.sleep(0.2)  # it asks, then throws away what was typed before
         process.stdin.write(answer.encode() + b"\n")
+        said += process.stdout.read()
         assert process.wait(30) == 0, said
+    return said
 
 
 def fingerprint(lab: Lab, name: str) -> str:
@@ -77,7 +85,7 @@ def test_an_unknown_host_key_is_refused_with_fingerprint_and_the_accepting_comma
     assert error.message == f"the host key of nodal is not known: {fingerprint(lab, 'nodal')} (ssh-ed25519)"
     assert not known.exists(), "nothing is accepted by itself"
     (command,) = re.findall(r"^ssh .*$", error.hint, re.MULTILINE)
-    accept(command, fingerprint(lab, "nodal"))
+    answer_at_terminal(command, b"[fingerprint])?", fingerprint(lab, "nodal"))
     assert contact("nodal", way) == "nodal"
 
 
@@ -176,6 +184,19 @@ def test_an_encrypted_key_in_the_agent_opens(lab: Lab, way: str, locked: Path, a
     subprocess.run(["ssh-add", "-q", locked], env=asking, check=True, stdin=subprocess.DEVNULL)
     assert agent_keys(agent) == 1
     assert contact("nodal", way) == "nodal"
+
+
+ASK = "import sys; from setup.site import Host; from setup.ways import open_pipe; from jobs.wire import Wire"
+ASK += "; w = Wire(open_pipe(Host('nodal', ssh='nodal'))); print(w.call('probe')['hostname'], 'opened'); w.close()"
+
+
+@pytest.mark.usefixtures("locked")
+def test_ssh_may_ask_at_a_terminal(tmp_path: Path) -> None:
+    program = tmp_path / "ask.py"
+    program.write_text(ASK)
+    command = f"env PYTHONPATH={shlex.quote(str(ROOT))} {shlex.quote(sys.executable)} -B {shlex.quote(str(program))}"
+    said = answer_at_terminal(command, b"Enter passphrase for key", "a secret")
+    assert b"nodal opened" in said
 
 
 def test_encryption_is_seen_in_every_format_of_key(tmp_path: Path) -> None:
