@@ -12,6 +12,7 @@ import json
 import os
 import queue
 import threading
+import zlib
 from types import TracebackType
 from typing import Any, BinaryIO, Dict, Generator, List, Optional, Type
 
@@ -20,9 +21,9 @@ from .pipe import Pipe
 
 # Read by whatever Python the host has, so in the syntax of 3.6; old ones get a clear word.
 LOADER = """
-import importlib.abc, importlib.util, json, sys
+import importlib.abc, importlib.util, json, sys, zlib
 source, sink = sys.stdin.buffer, sys.stdout.buffer
-package = json.loads(source.read(int(source.readline())).decode())
+package = json.loads(zlib.decompress(source.read(int(source.readline()))).decode())
 if sys.version_info < (3, 9):
     sink.write(("%s\\n!Python %s at %s is too old; orch needs 3.9 or newer on the host\\n"
                 % (package["marker"], sys.version.split()[0], sys.executable)).encode())
@@ -217,7 +218,7 @@ def _package(marker: str) -> bytes:
             with open(os.path.join(folder, name), encoding="utf-8") as handle:
                 modules["jobs" if name == "__init__.py" else "jobs." + name[:-3]] = handle.read()
     loader = LOADER.encode()
-    package = json.dumps({"marker": marker, "modules": modules}).encode()
+    package = zlib.compress(json.dumps({"marker": marker, "modules": modules}).encode(), 6)
     return b"%d\n" % len(loader) + loader + b"%d\n" % len(package) + package
 
 
