@@ -18,6 +18,7 @@ GROUPS: dict[str, dict[str, str]] = {
         "setup": "Prepare a host: environment with the right torch, proof that it computes, VS Code",
         "hosts": "List the hosts of the site file with what was last known of them",
         "doctor": "Measure the truths of hosts, each with evidence and repair",
+        "protocols": "Write the access protocols: French and English, Markdown and Word",
     },
     "sweeps": {
         "sweep": "Plan a sweep, run what is missing, show progress",
@@ -39,3 +40,4 @@ GROUPS: dict[str, dict[str, str]] = {
 }
 
 COMMANDS: dict[str, str] = {name: text for group in GROUPS.values() for name, text in group.items()}
+MODULES = {"setup": "prepare"}  # no file may be named setup.py: it could be taken for our package of that name
