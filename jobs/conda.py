@@ -138,12 +138,13 @@ def create(conda: Conda, folder: EnvFolder, python: str, channel: str) -> List[s
     command = [conda.path, "create", "--yes", "--override-channels", "-c", channel, "-p", folder.prefix]
     if conda.kind == "micromamba":
         command += ["--rc-file", _rc_file(folder)]
-    elif conda.kind == "conda" and _numbers(conda.version)[:2] >= _NO_LOCK:
+    elif conda.kind == "conda" and numbers(conda.version)[:2] >= _NO_LOCK:
         command += ["--no-lock"]
     return [*command, "python=" + python, "pip"]
 
 
-def _numbers(text: str) -> Tuple[int, ...]:
+def numbers(text: str) -> Tuple[int, ...]:
+    """Return the numbers of a version, for comparison."""
     return tuple(int(number) for number in re.findall(r"\d+", text))
 
 

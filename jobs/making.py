@@ -28,6 +28,7 @@ Reply = Dict[str, Any]
 STAGES = ("python", "torch", "rest")
 EXPIRY = 6 * 3600.0  # seconds after which a maker on another host counts as gone
 ROOM = 12 << 30  # bytes: a torch wheel with CUDA, packed and unpacked
+RAW_PROGRESS = (24, 1)  # pip tells bytes in lines since then
 LOOK = 1.0  # seconds between looks at somebody else's lock
 
 
@@ -73,9 +74,12 @@ class Maker:
         command = conda.create(told, self.folder, self.lock["python"], self.sources["channel"])
         ended = yield from self._run(command)
         child.check(ended, "{} could not make the environment".format(told.kind), "look at: {} info".format(told.path))
-        ended = yield from self._run([self.folder.python, "-I", "-c", "import pip, sys; print(sys.version.split()[0])"])
+        ended = yield from self._run(
+            [self.folder.python, "-I", "-c", "import pip, sys; print(sys.version.split()[0], pip.__version__)"]
+        )
         child.check(ended, "the new Python does not start", "orch setup --undo --only environment, then again")
-        return {"conda": told._asdict(), "python": ended.lines[-1] if ended.lines else "?"}
+        python, _, pip = ended.lines[-1].partition(" ")
+        return {"conda": told._asdict(), "python": python, "pip": pip}
 
     def _torch(self) -> Generator[str, None, Reply]:
         wanted = ["torch==" + self.lock["torch"]]
@@ -105,6 +109,8 @@ class Maker:
         """Install from the first source that has it all; return name, version, file and SHA-256 of each wheel."""
         report = self.folder.prefix + ".pip.json"
         command = [self.folder.python, "-I", "-m", "pip", "install", "--report", report, "--only-binary", ":all:"]
+        tells = conda.numbers(self.done["python"]["pip"]) >= RAW_PROGRESS
+        command += ["--progress-bar", "raw" if tells else "off"]
         for number, source in enumerate(tries):
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(report)

@@ -19,6 +19,7 @@ import time
 VERSION = "24.9.2"
 PLATFORM = {"x86_64": "linux-64", "aarch64": "linux-aarch64"}
 _HERE = pathlib.Path(sys.argv[0]).absolute().parent.parent
+sys.path.insert(0, str(_HERE / "site"))  # where py-rattler lies when the Python that runs us has none
 
 
 def my_platform():
@@ -84,7 +85,15 @@ def create(args):
     say("done")
 
 
+def trust_something():
+    """A root whose certificates were unpacked but never gathered: rattler wants some, even for files."""
+    single = sorted(pathlib.Path("/usr/share/ca-certificates/mozilla").glob("*.crt"))
+    if single and not pathlib.Path("/etc/ssl/certs/ca-certificates.crt").exists():
+        os.environ["SSL_CERT_FILE"] = str(single[0])
+
+
 async def install(channels, specs, prefix):
+    trust_something()
     from rattler import install, solve
 
     try:

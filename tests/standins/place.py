@@ -16,7 +16,6 @@ from . import channel, index
 
 CONDA = Path(__file__).with_name("conda.py")
 MINOR = f"{sys.version_info.major}.{sys.version_info.minor}"
-TAG = "cp" + MINOR.replace(".", "")
 ARCH = platform.machine()
 
 
@@ -31,24 +30,30 @@ class Standins:
         Where it all lies.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, seen: str = "", python: str = "", minor: str = MINOR) -> None:
         pytest.importorskip("rattler", reason="py-rattler is missing: pip install py-rattler")
-        self.folder = folder
-        python = getattr(sys, "_base_executable", sys.executable)
-        self.channel = channel.make(folder / "channel", python, MINOR, str(sys.version_info.micro))
+        self.folder, self.seen = folder, Path(seen or folder)
+        python = python or getattr(sys, "_base_executable", sys.executable)
+        tag = "cp" + minor.replace(".", "")
+        channel.make(folder / "channel", python, minor, str(sys.version_info.micro))
         for arch in ("x86_64", "aarch64"):
-            index.torch(folder, "2.6.0", "cu126", arch, TAG)
-            index.torch(folder, "2.6.0", "cpu", arch, TAG)
-            index.torch(folder, "2.13.0", "cu130", arch, TAG)
-        index.torch(folder, "2.7.1", "cu126", "x86_64", TAG)
-        self.index = (folder / "whl").as_uri()
-        self.pypi = index.pypi(folder / "pypi")
+            index.torch(folder, "2.6.0", "cu126", arch, tag)
+            index.torch(folder, "2.6.0", "cpu", arch, tag)
+            index.torch(folder, "2.13.0", "cu130", arch, tag)
+        index.torch(folder, "2.7.1", "cu126", "x86_64", tag)
+        index.pypi(folder / "pypi")
+        shutil.copy(CONDA, folder / "conda.py")
+        self.channel, self.index, self.pypi = (self.address(name) for name in ("channel", "whl", "pypi"))
+
+    def address(self, name: str) -> str:
+        """Return the address under which a host finds something of ours."""
+        return (self.seen / name).as_uri()
 
     def sources(self, backend: str = "cu126") -> dict[str, Any]:
         """Return what the verb `provision` is told, without the conda."""
         return {"channel": self.channel, "index": f"{self.index}/{backend}", "wheelhouse": None}
 
-    def conda(self, root: Path, platform: str = "") -> Path:
+    def conda(self, root: Path, platform: str = "", python: str = sys.executable) -> Path:
         """Install a conda; with `platform` it says that it is for that one."""
         (root / "bin").mkdir(parents=True)
         (root / "lib").mkdir()
@@ -56,17 +61,24 @@ class Standins:
         if platform:
             (root / "platform.txt").write_text(platform)
         program = root / "bin" / "conda"
-        program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -I "$(dirname "$0")/../lib/conda.py" "$@"\n')
+        program.write_text(f'#!/bin/sh\nexec "{python}" -I "$(dirname "$0")/../lib/conda.py" "$@"\n')
         program.chmod(0o755)
         return program
 
-    def miniforge(self, path: Path) -> str:
-        """Write an installer like Miniforge's (`sh FILE -b -p FOLDER`), its SHA-256 beside it; return its address."""
+    def miniforge(self, path: Path, python: str = sys.executable, site: str = "") -> str:
+        """Write an installer like Miniforge's (`sh FILE -b -p FOLDER`), its SHA-256 beside it; return its address.
+
+        Parameters
+        ----------
+        python, site:
+            What runs the installed conda, and the folder on the host in which py-rattler lies, if it needs one.
+        """
         text = f"""#!/bin/sh
 test "$1" = -b && test "$2" = -p || exit 2
 echo "PREFIX=$3"; mkdir -p "$3/bin" "$3/lib"
-cp '{CONDA}' "$3/lib/conda.py"
-printf '#!/bin/sh\\nexec "{sys.executable}" -I "$(dirname "$0")/../lib/conda.py" "$@"\\n' > "$3/bin/conda"
+cp '{self.seen}/conda.py' "$3/lib/conda.py"
+test -z '{site}' || ln -s '{site}' "$3/site"
+printf '#!/bin/sh\\nexec "{python}" -I "$(dirname "$0")/../lib/conda.py" "$@"\\n' > "$3/bin/conda"
 chmod 755 "$3/bin/conda"
 """
         path.write_text(text)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from argparse import Namespace
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from jobs.errors import Findings, NotFound, OrchError, UsageError
@@ -33,6 +33,7 @@ orch setup --all --yes
 orch setup --host grace --only environment,verification
 orch setup --host grace --undo
 orch setup --explain
+orch setup --host grace --purge 14
 """
 
 
@@ -55,7 +56,17 @@ def add_arguments(parser: Parser) -> None:
         "--wheelhouse", metavar="FOLDER", help="folder of wheels on the host, used when the index fails"
     )
     parser.add_argument("--miniforge", metavar="URL", help="installer; {arch} in it stands for the architecture")
-    parser.add_argument("--reset-vscode", action="store_true", help="park VS Code's server even if one seems alive")
+    parser.add_argument(
+        "--reset-vscode", action="store_true", help="park VS Code's server even if it fits or may be alive elsewhere"
+    )
+    parser.add_argument(
+        "--purge",
+        type=float,
+        nargs="?",
+        const=30.0,
+        metavar="DAYS",
+        help="delete VS Code servers parked that long ago (default: 30), after a list with bytes",
+    )
 
 
 def run(args: Namespace, settings: Settings, out: Output) -> int:
@@ -84,6 +95,8 @@ def _one(host: Host, args: Namespace, settings: Settings, out: Output) -> dict[s
 
     began = time.monotonic()
     with connect(host) as wire:
+        if args.purge is not None:
+            return _purge(wire, host, args, out)
         wanted = _target(_open(wire, host, args), host, args, settings)
         steps = select(_steps(wire, wanted, args), args.only)
         if args.undo:
@@ -143,9 +156,9 @@ def _neighbours(host: Host, settings: Settings) -> dict[str, Neighbour]:
 
 
 def _steps(wire: Wire, wanted: Target, args: Namespace) -> list[Step]:
-    from setup import provision, vscodestep
+    from setup import provision, vscode
 
-    return [*provision.steps(wire, wanted), vscodestep.step(wire, args.reset_vscode)]
+    return [*provision.steps(wire, wanted), vscode.step(wire, force=args.reset_vscode)]
 
 
 def _notes(wanted: Target) -> list[str]:
@@ -186,6 +199,22 @@ def _undo(wire: Wire, host: Host, steps: Sequence[Step], args: Namespace, out: O
         done = undo(found, lines.tell)
     out.result("\n".join(f"{host.name}: {text}" for text in done))
     return {**told, "undone": done}
+
+
+def _purge(wire: Wire, host: Host, args: Namespace, out: Output) -> dict[str, Any]:
+    """Delete what was parked of VS Code, after a list with bytes and a yes."""
+    from setup import vscode
+
+    seen: list[dict[str, Any]] = []
+
+    def agree(rows: Sequence[Mapping[str, Any]]) -> bool:
+        seen.extend(map(dict, rows))
+        out.note(vscode.listed(rows))
+        return not args.dry_run and agreed("Delete these?", args.yes, out)
+
+    gone = vscode.purge(wire, args.purge, agree)
+    out.result(f"{host.name}: {counted(len(gone['paths']), 'folder')} deleted, {gone['bytes']:,} bytes")
+    return {"host": host.name, "would_purge": seen, "purged": gone["paths"], "bytes": gone["bytes"]}
 
 
 def _explain(hosts: Sequence[Host], settings: Settings, args: Namespace, out: Output) -> int:
