@@ -30,7 +30,7 @@ help: ## this list
 demo: env ## a phantom data set, a sweep of 3 augmentations x 5 folds and its report, in ./demo (about 5 minutes)
 	$(call say,A whole sweep on a phantom: everything goes to ./demo)
 	@mkdir -p demo/cache/matplotlib
-	@ORCH_HOME="$(CURDIR)/demo/orch" ORCH_STATE="$(CURDIR)/demo/state" ORCH_LOCAL="$(CURDIR)/demo/local" \
+	@ORCH_HOME="$(CURDIR)/demo/home" ORCH_STATE="$(CURDIR)/demo/state" ORCH_LOCAL="$(CURDIR)/demo/local" \
 	 ORCH_CACHE="$(CURDIR)/demo/cache" MPLCONFIGDIR="$(CURDIR)/demo/cache/matplotlib" $(BIN)/orch demo demo
 
 test: env ## all tests
@@ -52,16 +52,18 @@ lint: env ## style, types, layers
 
 docs: env ## write the generated pages again (docs/cli.md, docs/protocols, the trainer's schema)
 	$(call say,Generated pages: docs/cli.md$(comma) docs/protocols and orchestrator/trainer_schema.json)
-	@$(BIN)/python -I -m trainer schema > orchestrator/trainer_schema.json.new
+	@$(BIN)/python -I -m trainer schema > .venv/schema.json
+	@$(BIN)/python -I -m json.tool --indent 2 --no-ensure-ascii .venv/schema.json orchestrator/trainer_schema.json.new
 	@mv orchestrator/trainer_schema.json.new orchestrator/trainer_schema.json
 	@$(BIN)/python -I -m orchestrator.cli.reference > docs/cli.md.new
 	@mv docs/cli.md.new docs/cli.md
 	@$(BIN)/orch protocols --site pilcam2 --expected --out docs/protocols >/dev/null
 
 bench: env ## the budgets, with peers in the same run (PEERS=no leaves them out)
-	$(call say,Benchmarks: jobs$(comma) then the command line)
+	$(call say,Benchmarks: jobs$(comma) the command line$(comma) the index)
 	@$(BIN)/python benchmarks/bench_jobs.py $(if $(filter no,$(PEERS)),,--with-peers)
 	@$(BIN)/python benchmarks/bench_cli.py
+	@$(BIN)/python benchmarks/bench_index.py $(if $(filter no,$(PEERS)),,--with-peers)
 comma := ,
 
 clean: ## delete .venv, ./demo and what the tools left

@@ -89,6 +89,9 @@ class Agent:
         for name in {spec.sweep for spec in specs}:
             if not valid_name(name):
                 raise UsageError("'{}' cannot be a sweep's name".format(name), "use letters, digits and . _ + -")
+        _check_cards(specs)
+        if parallel is not None and parallel < 1:
+            raise UsageError("{} jobs cannot run side by side".format(parallel), "give a number from 1")
         if parallel:
             set_limit(self.local, parallel)
         try:
@@ -98,6 +101,7 @@ class Agent:
                     self._write_record(record)
                 if due:
                     self.queue.add(due)
+                    self._fence([job for job in due if job["id"] in again])
         except OSError as error:
             raise disk_error(error, self.home.path) from error
         return {"jobs": answers, "queued": len(due), "keeper": rouse(self.home, self.local)}
@@ -135,6 +139,22 @@ class Agent:
     def _verdict(self, folder: RunFolder) -> Verdict:
         return judge(attempt.evidence(folder, attempt.read_job(folder) or {}, self.local))
 
+    def _fence(self, due: List[Dict[str, Any]]) -> None:
+        """Let the results of jobs that a person runs again count no more: the new ones will.
+
+        After the batch is written: killed in between, the old results count, and asking again is all it takes.
+        """
+        former = [folder for job in due for folder in self.home.attempts(job["sweep"], job["id"])]
+        done = [folder for folder in former if self._verdict(folder).state == DONE]
+        if not done:
+            return
+        journal = EventWriter(self.home.journal)
+        for folder in done:
+            place = {"sweep": folder.sweep, "job": folder.job_id, "attempt": folder.attempt}
+            journal.write("fence", **place, text="run again on request")
+        journal.sync()
+        journal.close()
+
     def _write_record(self, record: Dict[str, Any]) -> None:
         path = self.home.sweep(record["name"])
         before = read_json(path) or {}
@@ -169,13 +189,18 @@ class Agent:
         for sweep, job_id in jobs:
             if (sweep, job_id) not in waiting and not self.home.attempts(sweep, job_id):
                 raise NotFound("no job {} in sweep {}".format(job_id, sweep), "orch status {}".format(sweep))
+        # Those that wait go first: a slot that a stopped job leaves would begin one of them.
+        entries = [waiting[sweep, job_id] for sweep, job_id in jobs if (sweep, job_id) in waiting]
+        ended = {
+            entry.key[:2]
+            for entry in entries
+            if attempt.cancel(self.queue.run_folder(entry.key), entry.job, self.local)
+        }
         answers = []
         for sweep, job_id in jobs:
-            entry = waiting.get((sweep, job_id))
-            if entry and attempt.cancel(self.queue.run_folder(entry.key), entry.job, self.local):
-                answers.append({"sweep": sweep, "id": job_id, "action": "stopped before it began"})
-            else:
-                answers.append({"sweep": sweep, "id": job_id, "action": self._stop_running(sweep, job_id, grace, by)})
+            before = (sweep, job_id) in ended
+            action = "stopped before it began" if before else self._stop_running(sweep, job_id, grace, by)
+            answers.append({"sweep": sweep, "id": job_id, "action": action})
         rouse(self.home, self.local)
         return {"jobs": answers}
 
@@ -246,6 +271,19 @@ def _private_folder(path: str) -> None:
             raise ContractError(
                 "{} belongs to somebody else".format(folder), "set ORCH_LOCAL to a local folder of yours"
             )
+
+
+def _check_cards(specs: List[JobSpec]) -> None:
+    """Refuse a job that could never start: it would stop the queue for all behind it."""
+    most = max((spec.resources.gpus for spec in specs), default=0)
+    if not most:
+        return
+    from .gpu import look
+
+    seen = look()
+    if most > len(seen.cards):
+        text = "a job needs {} GPUs, {} has {} ({})".format(most, host.name(), len(seen.cards), seen.reason)
+        raise UsageError(text, "ask for fewer, or choose another host")
 
 
 def _sizes(path: str) -> Dict[str, int]:

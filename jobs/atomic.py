@@ -18,7 +18,15 @@ def canonical(value: Any) -> str:
     ValueError
         A number is not finite: it has no JSON form.
     """
-    return json.dumps(_plain(value), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    try:
+        text = _dumps(value)
+    except TypeError:  # keys of several types have no order before they are texts
+        text = ".0"
+    return _dumps(_plain(value)) if ".0" in text else text  # else no float is written as 15.0: nothing to change
+
+
+def _dumps(value: Any) -> str:
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
 def _plain(value: Any) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import Any, Dict, Iterable, Iterator, List, NamedTuple, Optional, Tuple
+from typing import Any, Dict, FrozenSet, Iterable, Iterator, List, NamedTuple, Optional, Set, Tuple
 
 from . import events, host
 from .attempt import claim_of, evidence, handed_in, place_of, read_cases, read_exit, read_job, read_result
@@ -35,7 +35,7 @@ class Collector:
         self.queue = Queue(home, host.name())
         self.known: Dict[Key, Known] = {(row[0], row[1], row[2]): Known(row[3], bool(row[4])) for row in known}
         self._settled: Dict[Tuple[str, str], int] = {}  # (sweep, job) -> mtime of its folder when all was final
-        self._batches: Dict[str, "list[Key]"] = {}
+        self._told: Set[Tuple[str, Optional[FrozenSet[str]]]] = set()  # batches told of, and for which sweeps
 
     def reports(self, sweeps: Optional[List[str]] = None) -> Iterator[Dict[str, Any]]:
         """Yield a report for each attempt that has something new, then for each new entry in the queue."""
@@ -43,7 +43,7 @@ class Collector:
         for sweep in names:
             for job_id in self.home.jobs(sweep):
                 yield from self._job(sweep, job_id)
-        yield from self._queued(set(names))
+        yield from self._queued(None if sweeps is None else frozenset(sweeps))
 
     def _job(self, sweep: str, job_id: str) -> Iterator[Dict[str, Any]]:
         try:
@@ -68,30 +68,31 @@ class Collector:
             return
         verdict = judge(evidence(folder, job, self.local))
         before = self.known.get(key)
-        report = self._report(key, job if before is None else None, verdict)
+        unread = before is None or before.offset == 0  # perhaps known from the queue, where it had no claim yet
+        report = self._report(key, job if unread else None, verdict)
         report["host"] = claim_of(job).get("host", report["host"])
         lines = _lines(folder, before.offset if before else 0)
         report.update(events=lines.events, offset=lines.offset)
         if lines.damaged:
             report["verdict"]["warning"] = "events.jsonl has {} damaged lines".format(lines.damaged)
-        if before is None:
-            report["verdict"]["warning"] += _tampering(job)
         final = verdict.state in ENDED
+        if unread or final:
+            report["verdict"]["warning"] += _tampering(job)
         if final:
             report.update(_ending(folder, place_of(job, self.local), report["verdict"]))
         self.known[key] = Known(lines.offset, final)
         yield report
 
-    def _queued(self, sweeps: "set[str]") -> Iterator[Dict[str, Any]]:
+    def _queued(self, sweeps: Optional[FrozenSet[str]]) -> Iterator[Dict[str, Any]]:
         batches = self.queue.batches()
-        self._batches = {name: keys for name, keys in self._batches.items() if name in batches}
+        self._told = {told for told in self._told if told[0] in batches}
         for name in batches:
-            if name in self._batches:
+            if (name, sweeps) in self._told:
                 continue
-            entries = [entry for entry in self.queue.entries(name) if entry.key[0] in sweeps]
-            self._batches[name] = [entry.key for entry in entries]
-            for entry in entries:
-                if entry.key not in self.known and not os.path.isdir(self.queue.run_folder(entry.key).path):
+            self._told.add((name, sweeps))
+            for entry in self.queue.entries(name):
+                wanted = (sweeps is None or entry.key[0] in sweeps) and entry.key not in self.known
+                if wanted and not os.path.isdir(self.queue.run_folder(entry.key).path):
                     yield self._report(entry.key, entry.job, judge(Evidence(attempt=False)))
                     self.known[entry.key] = Known(0, False)
 

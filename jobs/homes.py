@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
-from typing import Any, Dict
+from typing import Any, Dict, Iterator
 
 from . import CONTRACT
 from .atomic import read_json, write_bytes
@@ -54,3 +55,13 @@ def _make(home: Home) -> Any:
     except OSError as error:
         raise disk_error(error, home.path) from error
     return read_json(home.identity)
+
+
+@contextlib.contextmanager
+def private() -> Iterator[None]:
+    """Let files and folders made inside be their owner's alone, whatever the session's umask."""
+    before = os.umask(0o077)
+    try:
+        yield
+    finally:
+        os.umask(before)

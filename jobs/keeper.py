@@ -27,6 +27,7 @@ from .slots import Slots
 FOREIGN_WAIT = 1.0  # seconds between looks when the slots are held by jobs of another keeper
 LOOK_WAIT = 60.0  # seconds between looks for batches of which no bell told (its pipe was removed, its ringer killed)
 DISK_WAIT = 5.0  # seconds between tries when the disk refuses a run folder
+START_TRIES = 3  # a keeper that is killed before it has started anything is started again
 READY_WAIT = 10.0  # seconds that a new keeper may take to come up
 LOG_LIMIT = 1 << 20  # bytes of keeper.log after which it begins anew
 
@@ -52,9 +53,15 @@ class Keeper:
         self.refused_until = 0.0
         self.wake = os.open(local.wake, os.O_RDWR | os.O_NONBLOCK)
 
-    def run(self, lock: int) -> None:
-        """Work until the queue is empty, then leave."""
+    def run(self, lock: int, tell: int) -> None:
+        """Work until the queue is empty, then leave.
+
+        Whoever started us hears of it through `tell` when the first watchers live: should we be killed before, it is
+        still there to start another; should we be killed later, the watchers are.
+        """
         self._read_batches()
+        self._fill()
+        _say_ready(tell)
         while True:
             wait = self._fill()
             if self.open:
@@ -194,7 +201,7 @@ def rouse(home: Home, local: HostFolder) -> bool:
             return False
         if is_held(local.keeper_lock) and _ring(local.wake):
             return True
-        return _start(home, local)
+        return any(_start(home, local) for _ in range(START_TRIES))
 
 
 def _start(home: Home, local: HostFolder) -> bool:
@@ -224,14 +231,19 @@ def _live(home: Home, local: HostFolder, tell: int) -> None:
         lock = take(local.keeper_lock)
         if lock is not None:
             watcher.preload()
-            keeper = Keeper(home, local)
-            os.write(tell, b"r")
-            os.close(tell)
-            keeper.run(lock)
+            Keeper(home, local).run(lock, tell)
     except BaseException:
         traceback.print_exc()
     finally:
         os._exit(0)
+
+
+def _say_ready(tell: int) -> None:
+    try:
+        os.write(tell, b"r")
+    except OSError:  # whoever started us was killed meanwhile
+        pass
+    os.close(tell)
 
 
 def _open_standard_files(path: str) -> None:

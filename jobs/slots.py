@@ -36,9 +36,10 @@ class Slots:
 
     def refresh(self) -> None:
         """Read the limits again (`set_limit`), and forget the list of GPUs."""
-        limit = (read_json(_limits_path(self._local)) or {}).get("jobs")
+        said = read_json(_limits_path(self._local))
+        limit = said.get("jobs") if isinstance(said, dict) else None
         cores = limits.cpus().value or 1
-        self.jobs: int = limit or cores  # jobs side by side
+        self.jobs: int = limit if isinstance(limit, int) and limit > 0 else cores  # jobs side by side
         self.cpus = max(cores, self.jobs)
         self._cards = None
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field, fields
+import functools
+import hashlib
+from dataclasses import dataclass, field, fields
 from typing import Any, Dict, Mapping, Optional, Tuple
 
 from . import CONTRACT
-from .atomic import digest
+from .atomic import canonical
 from .errors import ContractError
 
 ID_LENGTH = 16  # hexadecimal digits: 2**32 jobs until a collision is likely
@@ -36,10 +38,18 @@ class Cell:
     fold: Optional[int] = None
     seed: Optional[int] = None
 
-    @property
+    @functools.cached_property
     def id(self) -> str:
         """Job id: the first 16 hexadecimal digits of the SHA-256 of the canonical JSON (15 = 15.0)."""
-        return digest(asdict(self), ID_LENGTH)
+        return self.id_with(canonical(self.parameters))
+
+    def id_with(self, parameters: str) -> str:
+        """Return `id`, given the canonical JSON of the parameters: many cells share them, so it need be made once."""
+        first = canonical({"data": self.data, "fold": self.fold})[:-1]
+        rest = canonical({"program": self.program, "seed": self.seed, "split": self.split})[1:]
+        known = '{},"parameters":{},{}'.format(first, parameters, rest)
+        self.__dict__["id"] = found = hashlib.sha256(known.encode()).hexdigest()[:ID_LENGTH]
+        return found
 
 
 @dataclass(frozen=True)
@@ -103,7 +113,8 @@ class JobSpec:
 
     def to_json(self) -> Dict[str, Any]:
         """Return the JSON object of `job.json`, without what the host adds (`attempt`, `claim`, `resume`)."""
-        return {"contract": CONTRACT, "id": self.id, **asdict(self), "argv": list(self.argv)}
+        parts = {"cell": _shallow(self.cell), "resources": _shallow(self.resources), "argv": list(self.argv)}
+        return {"contract": CONTRACT, "id": self.id, **_shallow(self), **parts}
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> "JobSpec":
@@ -149,3 +160,8 @@ def _check(spec: JobSpec) -> None:
     counts = (spec.resources.cpus, spec.resources.gpus)
     if any(isinstance(count, bool) or not isinstance(count, int) or count < 0 for count in counts):
         raise ContractError("the job {} asks for {}".format(spec.label, spec.resources), "give whole numbers from 0")
+
+
+def _shallow(value: Any) -> Dict[str, Any]:
+    """A dataclass's fields without copying what they hold (`asdict` copies all of it, for every job)."""
+    return {item.name: getattr(value, item.name) for item in fields(value)}

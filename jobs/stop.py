@@ -6,7 +6,7 @@ import math
 import os
 import signal
 import time
-from typing import Callable, Optional
+from typing import Any, Callable, Optional, Tuple
 
 from . import host
 from .atomic import read_json, write_json
@@ -49,17 +49,24 @@ def wake(folder: RunFolder, local: HostFolder, first: bool = True) -> bool:
     that lock and were started with this run folder in `ORCH_RUN`.
     """
     path = local.attempt_lock(folder)
-    identity = read_json(path) or {}
-    pid, started = identity.get("watcher", (0, 0))
+    identity = read_json(path)
+    pid, started = _named(identity, "watcher")
     if pid and host.is_alive(pid, started):
         return send(os.kill, pid, signal.SIGTERM)
     number = signal.SIGTERM if first else signal.SIGKILL
-    pid, started = identity.get("job", (0, 0))
+    pid, started = _named(identity, "job")
     if pid and host.is_alive(pid, started):
         return send(os.killpg, pid, number)
     left = [pid for pid in host.holders(path) if host.has_variable(pid, "ORCH_RUN", folder.path)]
     sent = [send(os.kill, pid, number) for pid in left]  # to all, not only until the first
     return any(sent)
+
+
+def _named(identity: Any, who: str) -> "Tuple[int, Optional[int]]":
+    """Process id and start time from a lock file; (0, None) where it names none."""
+    found = identity.get(who) if isinstance(identity, dict) else None
+    sound = isinstance(found, list) and len(found) == 2 and all(isinstance(number, int) for number in found)
+    return (found[0], found[1]) if sound and found else (0, None)
 
 
 def send(signaller: Callable[[int, int], None], target: int, number: int) -> bool:

@@ -12,6 +12,7 @@ import json
 import os
 import queue
 import threading
+import time
 import zlib
 from types import TracebackType
 from typing import Any, BinaryIO, Dict, Generator, List, Optional, Type
@@ -138,7 +139,9 @@ class Wire:
         failures: List[Exception] = []
         writer = threading.Thread(target=self._write, args=(data, failures), daemon=True)
         writer.start()
-        writer.join(self._timeout)
+        deadline = time.monotonic() + self._timeout
+        while writer.is_alive() and self._reader.is_alive() and time.monotonic() < deadline:
+            writer.join(0.1)
         if writer.is_alive() or failures:
             self._hello.wait(1.0)  # it may have said why before it left
             raise self._silence() from next(iter(failures), None)

@@ -23,12 +23,9 @@ class News:
     ----------
     spans:
         Seconds from start to end of each attempt that has ended, by job id.
-    rows:
-        Rows written into the index.
     """
 
     spans: dict[str, float] = field(default_factory=dict)
-    rows: int = 0
 
 
 def index_path(settings: Settings, home_id: str) -> Path:
@@ -81,7 +78,7 @@ def refresh(contact: Contact, index: Index, sweeps: list[str] | None = None) -> 
             index.record_sweep(record)
             contact.records[record["name"]] = record
     for chunk in reports:
-        news.rows += index.ingest(chunk)
+        index.ingest(chunk)
         news.spans.update(_spans(chunk))
     index.ingest_journal(ending["journal"]["lines"], ending["journal"]["offset"])
     index.seen(ending["host"], ending["t"])

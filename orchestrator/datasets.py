@@ -10,6 +10,7 @@ from typing import Any
 from jobs.atomic import digest, read_json, write_json
 from jobs.errors import NotFound, UsageError, disk_error
 from jobs.folder import Home, valid_name
+from jobs.homes import private
 
 from .config import DataSource
 from .plan import DataSet, Split
@@ -95,9 +96,9 @@ def save(home: Home, name: str, document: Mapping[str, Any], replace: bool = Fal
             "choose another name, or --replace: unfinished jobs on the former contents then cannot go on",
         )
     try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        write_json(path, {**document, "name": name})
-        path.chmod(0o600)  # it holds real file names
+        with private():  # it holds real file names
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_json(path, {**document, "name": name})
     except OSError as error:
         raise disk_error(error, str(path)) from error
     return lookup(home, name)
@@ -154,7 +155,8 @@ def split(home: Home, program: Program, data: DataSet, folds: int, inner: float)
     document = program.ask("split", request=request)
     path = Path(home.split(data.name, str(document["hash"])))
     try:
-        write_json(path, document)
+        with private():
+            write_json(path, document)
     except OSError as error:
         raise disk_error(error, str(path)) from error
     return Split(str(document["hash"]), str(path))

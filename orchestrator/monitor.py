@@ -90,7 +90,7 @@ class Monitor:
         if now.per_minute is not None:
             parts.append(f"{now.per_minute:.3g} jobs/min")
         if now.best:
-            parts.append(f"best {_name(self._metric)} {now.best[0]:.3f} ({now.best[1]})")
+            parts.append(f"best {progress.shown_name(self._metric)} {now.best[0]:.3f} ({now.best[1]})")
         return "   ".join(parts)
 
     def lines(self, now: Progress) -> list[str]:
@@ -107,7 +107,7 @@ class Monitor:
             parts.append(f"step {row.step}" + (f" of at most {self._steps}" if self._steps else ""))
         value = progress.shown_value(row.values, self._metric)
         if value is not None:
-            parts.append(f"{_name(self._metric)} {value:.3f}")
+            parts.append(f"{progress.shown_name(self._metric)} {value:.3f}")
         seconds = row.values.get("seconds")
         if isinstance(seconds, int | float):
             parts.append(f"{seconds:.2g} s/step")
@@ -116,7 +116,3 @@ class Monitor:
 
 def _trouble(row: JobRow) -> str:
     return f"  {row.state:<12} {row.label}  {row.reason}"
-
-
-def _name(metric: str | None) -> str:
-    return {"dice": "validation Dice"}.get(metric or "", metric or "value")

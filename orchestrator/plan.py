@@ -5,7 +5,6 @@ Jobs come in whole blocks, one fold with all strategies first, so that a first f
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -14,7 +13,7 @@ from typing import Any, NamedTuple
 from jobs import CONTRACT
 from jobs.atomic import canonical
 from jobs.errors import SpecError, UsageError
-from jobs.spec import ID_LENGTH, Cell, JobSpec, Resources
+from jobs.spec import Cell, JobSpec, Resources
 
 from . import grid
 from .sweep import TRAINER, SweepFile
@@ -209,7 +208,7 @@ def _trainer_drafts(
                 cell = Cell(TRAINER, parameters, data.hash, split.hash, fold, seed)
                 label = f"{name}/{fold}/{seed}" if several else f"{name}/{fold}"
                 names = {"strategy": name, "fold": fold, "seed": seed}
-                drafts.append(_Draft(cell_id(cell, texts[name]), label, names, cell, argv))
+                drafts.append(_Draft(cell.id_with(texts[name]), label, names, cell, argv))
     return drafts
 
 
@@ -241,13 +240,6 @@ def _sized(sweep: SweepFile, data: DataSet, notes: list[str]) -> dict[str, Any]:
     return train
 
 
-def cell_id(cell: Cell, parameters: str) -> str:
-    """Return `cell.id`, from the canonical JSON of its parameters: many cells share them, so it is made once."""
-    rest = canonical({"program": cell.program, "seed": cell.seed, "split": cell.split})
-    text = f'{canonical({"data": cell.data, "fold": cell.fold})[:-1]},"parameters":{parameters},{rest[1:]}'
-    return hashlib.sha256(text.encode()).hexdigest()[:ID_LENGTH]
-
-
 def _command_drafts(sweep: SweepFile) -> list[_Draft]:
     axes = {**sweep.axes, **({"seed": list(sweep.seeds)} if sweep.seeds else {})}
     drafts, taken = [], set()
@@ -255,7 +247,7 @@ def _command_drafts(sweep: SweepFile) -> list[_Draft]:
         argv = tuple(grid.fill(word, point) for word in sweep.command)
         parameters = {"argv": list(argv), "grid": {name: point[name] for name in sweep.axes}}
         cell = Cell(sweep.kind, parameters, seed=point.get("seed") if sweep.seeds else None)
-        number = cell_id(cell, canonical(parameters))
+        number = cell.id
         label = _label(point, sweep.name)
         label = f"{label}~{number[:4]}" if label in taken else label
         taken.add(label)

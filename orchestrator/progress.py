@@ -110,6 +110,11 @@ def shown_value(values: Mapping[str, Any], metric: str | None) -> float | None:
     return None
 
 
+def shown_name(metric: str | None) -> str:
+    """Return what the watched value is called: the trainer's is that of the inner validation part."""
+    return {"dice": "validation Dice"}.get(metric or "", metric or "value")
+
+
 def duration(seconds: float | None) -> str:
     """Return a time span for people: `45 s`, `4 min 05`, `3 h 40`."""
     if seconds is None:
@@ -125,4 +130,3 @@ def duration(seconds: float | None) -> str:
 def counts_text(counts: Mapping[str, int]) -> str:
     """Return `12 done · 3 running · 20 queued`."""
     return " · ".join(f"{count} {state}" for state, count in counts.items()) or "no jobs"
-

@@ -16,6 +16,7 @@ from jobs import __version__
 from jobs.atomic import write_bytes
 from jobs.errors import disk_error
 from jobs.folder import Home
+from jobs.homes import private
 
 from .snapshot import LARGEST, REFUSED
 
@@ -96,8 +97,9 @@ def _keep(home: Home, patch: bytes) -> str | None:
     path = Path(home.code, name)
     if not path.exists():
         try:
-            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            write_bytes(path, patch)
+            with private():
+                path.parent.mkdir(parents=True, exist_ok=True)
+                write_bytes(path, patch)
         except OSError as error:
             raise disk_error(error, str(path)) from error
     return name

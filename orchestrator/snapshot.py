@@ -17,6 +17,7 @@ from jobs import CONTRACT
 from jobs.atomic import digest, file_sha256, read_json, write_json
 from jobs.errors import DataError, OrchError, UsageError, disk_error
 from jobs.folder import Home
+from jobs.homes import private
 
 from .guard import check_package
 
@@ -121,9 +122,10 @@ def take(home: Home, files: Mapping[str, Path], main: str = "") -> Snapshot:
     target = Path(home.code, number)
     if not target.is_dir():
         try:
-            target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            write_json(f"{target}.json", {"contract": CONTRACT, "hash": number, "files": hashes})
-            _copy(files, main, target)
+            with private():
+                target.parent.mkdir(parents=True, exist_ok=True)
+                write_json(f"{target}.json", {"contract": CONTRACT, "hash": number, "files": hashes})
+                _copy(files, main, target)
         except OSError as error:
             raise disk_error(error, str(target)) from error
     return Snapshot(number, str(target), hashes)
@@ -143,7 +145,7 @@ def _copy(files: Mapping[str, Path], main: str, target: Path) -> None:
     try:
         for name, path in files.items():
             place = aside / name
-            place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            place.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, place)
             place.chmod(0o700 if os.access(path, os.X_OK) else 0o600)
         if main:

@@ -12,7 +12,7 @@ from jobs.errors import NotFound
 from jobs.folder import valid_name
 
 from . import grid, schema
-from .config import DataSource
+from .config import PROJECT_FILE, DataSource
 from .validate import check
 from .words import did_you_mean
 from .yamlfile import Document, load
@@ -86,7 +86,8 @@ def find_sweep(word: str, folder: Path, project: Path | None) -> Path:
         for ending in (".yaml", ".yml", ""):
             if (place / f"{word}{ending}").is_file():
                 return place / f"{word}{ending}"
-    known = sorted({path.stem for place in places for path in place.glob("*.y*ml")})
+    files = (path for place in places for path in place.glob("*.y*ml") if path.name != PROJECT_FILE)
+    known = sorted({path.stem for path in files})
     raise NotFound(
         f"no sweep named '{word}'{did_you_mean(word, known)}",
         f"known here: {', '.join(known)}; or give the path of a file",

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shlex
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -13,6 +15,9 @@ from standins.place import Standins
 from jobs.folder import Home
 
 __all__ = ["lab", "lab_session", "needs_arm"]
+
+# For the shell the second line is a command, for Python it is a text (the way of pip's own scripts).
+_THIS_PYTHON = f"#!/bin/sh\n'''exec' {shlex.quote(sys.executable)} -I \"$0\" \"$@\"\n' '''\n"
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -59,13 +64,16 @@ def orch_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
 
 @pytest.fixture
 def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str], Path]:
-    """Put a real program first in PATH: `program("nvidia-smi", "#!/bin/sh ...")`."""
+    """Put a real program first in PATH: `program("nvidia-smi", "#!/bin/sh ...")`.
+
+    The first line `#!python` means this Python, also where its path holds blanks, which no shebang can name.
+    """
     folder = tmp_path / "bin"
 
     def place(name: str, text: str) -> Path:
         folder.mkdir(exist_ok=True)
         path = folder / name
-        path.write_text(text, encoding="utf-8")
+        path.write_text(text.replace("#!python\n", _THIS_PYTHON, 1), encoding="utf-8")
         path.chmod(0o755)
         return path
 

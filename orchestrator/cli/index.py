@@ -15,6 +15,7 @@ from ..collect import fresh_index, index_path, refresh
 from ..config import Settings
 from ..dispatch import Contact
 from ..store import Index, compare, discard
+from ..words import counted
 from .output import Output
 from .parser import Parser
 
@@ -45,10 +46,10 @@ def _rebuild(contact: Contact, path: Path, out: Output) -> int:
     began = time.monotonic()
     parked = discard(path) if path.exists() else None
     with Index.open(path) as index:
-        rows = refresh(contact, index).rows
+        refresh(contact, index)
         jobs = len(index.jobs())
-    out.json({"index": str(path), "jobs": jobs, "rows": rows, "parked": str(parked) if parked else None})
-    out.result(f"index made again: {jobs} jobs, {rows} rows, {time.monotonic() - began:.1f} s")
+    out.json({"index": str(path), "jobs": jobs, "parked": str(parked) if parked else None})
+    out.result(f"index made again: {counted(jobs, 'job')}, {time.monotonic() - began:.1f} s")
     if parked:
         out.note(f"the old one lies at {parked}")
     return 0

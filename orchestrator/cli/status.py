@@ -11,7 +11,7 @@ from jobs.state import RUNNING, UNREACHABLE
 
 from ..collect import fresh_index, known_index
 from ..config import Settings
-from ..progress import counts_text, duration, measure, shown_value
+from ..progress import counts_text, duration, measure, shown_name, shown_value
 from ..store import Index, JobRow
 from .output import Output
 from .parser import Parser
@@ -73,7 +73,7 @@ def _show(index: Index, args: Namespace, out: Output) -> None:
 
 def _print(name: str, metric: str | None, rows: list[JobRow], every: bool, out: Output) -> None:
     now = measure(rows, metric, {})
-    best = f"   best {metric} {now.best[0]:.3f} ({now.best[1]})" if now.best else ""
+    best = f"   best {shown_name(metric)} {now.best[0]:.3f} ({now.best[1]})" if now.best else ""
     out.result(f"{name}  {now.total} jobs: {counts_text(now.counts)}{best}")
     listed = [row for row in rows if row.position is not None] if every else [*now.running, *now.troubled]
     if listed:
@@ -86,7 +86,7 @@ def _print(name: str, metric: str | None, rows: list[JobRow], every: bool, out: 
 def _said(row: JobRow, metric: str | None) -> str:
     value = shown_value(row.values, metric)
     step = f"step {row.step}" if row.step is not None else ""
-    shown = f"{metric} {value:.3f}" if value is not None else ""
+    shown = f"{shown_name(metric)} {value:.3f}" if value is not None else ""
     reason = "" if row.state == RUNNING else row.reason
     last = f"last known: {row.known_state}" if row.state == UNREACHABLE else ""
     warning = f"warning: {row.warning}" if row.warning else ""

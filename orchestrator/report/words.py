@@ -14,9 +14,9 @@ EARLY_STOPPING = (
     " the tested fold was used for neither."
 )
 SLICE_DICE = (
-    "“slice Dice” averages the Dice of every 2D slice, where two empty masks agree with 1. Most slices of a thin organ"
-    " are empty, so it flatters, and it can rank strategies otherwise than the Dice per patient. It stands here only"
-    " for comparison with older tables."
+    "“slice Dice” averages the Dice of every 2D slice, where two empty masks agree with 1. It depends on how many slices"
+    " are empty and can rank strategies otherwise than the Dice per patient. It stands here only for comparison with"
+    " older tables."
 )
 ONE_SEED = (
     "There is one seed per cell, so luck of training is not separated from the effect of a strategy:"

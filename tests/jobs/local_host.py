@@ -121,8 +121,14 @@ class LocalHost:
         return [pid for pid in found if pid != os.getpid() and host.has_variable(pid, "ORCH_LOCAL", str(self.root))]
 
     def keepers(self) -> list[int]:
-        """Return the processes that hold the keeper's lock."""
-        return [pid for pid in host.holders(self.local.keeper_lock) if pid != os.getpid()]
+        """Return the processes that took the keeper's lock (proc(5), `locks`; a watcher just forked inherits it)."""
+        try:
+            inode = str(Path(self.local.keeper_lock).stat().st_ino)
+        except FileNotFoundError:
+            return []
+        locks = [line.split() for line in Path("/proc/locks").read_text().splitlines() if "->" not in line]
+        pids = [int(words[4]) for words in locks if words[1] == "FLOCK" and words[5].endswith(":" + inode)]
+        return [pid for pid in pids if host.is_alive(pid, None)]
 
     def identity(self, job: dict[str, Any], attempt: int = 1) -> dict[str, Any]:
         """Return what the attempt's lock file says of watcher and job, once the job has been started."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -27,7 +26,7 @@ TABLE = {
 
 def stand_in(*cards: dict[str, str], unknown: str = "") -> str:
     """Return an nvidia-smi that answers the CSV query for the cards; a query with the `unknown` column fails."""
-    return f"""#!{sys.executable} -I
+    return f"""#!python
 import sys
 columns = next(word for word in sys.argv if word.startswith("--query-gpu=")).partition("=")[2].split(",")
 if {unknown!r} in columns:

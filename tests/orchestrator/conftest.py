@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from ground import Ground
 
 
 @pytest.fixture(scope="session")
@@ -16,3 +18,14 @@ def phantom(tmp_path_factory: pytest.TempPathFactory) -> Path:
     words = ["phantom", str(folder), "--cases", "6", "--size", "32", "--depth", "8"]
     subprocess.run([sys.executable, "-I", "-m", "trainer", *words], check=True, capture_output=True)
     return folder
+
+
+@pytest.fixture
+def ground(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ground]:
+    """A project of its own, for commands in this process and in others; we stand in its folder."""
+    found = Ground(tmp_path / "ground")
+    for name, value in found.variables.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.chdir(found.project)
+    yield found
+    found.close()

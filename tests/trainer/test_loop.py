@@ -57,7 +57,7 @@ class Jobs:
         knobs = {**schema.defaults(schema.TRAIN), **SMALL, **train}
         parameters = {"augment": list(augment), "train": knobs}
         cell = Cell("trainer", parameters, self.manifest["hash"], self.split["hash"], fold=0, seed=0)
-        spec = JobSpec("s", "x/0", {}, cell, (), "/", inputs=self.inputs)
+        spec = JobSpec("s", "x/0", {}, cell, ("trainer",), "/", inputs=self.inputs)
         folder = self.home.attempt("s", spec.id, attempt)
         Path(folder.path).mkdir(parents=True)
         write_json(folder.job, {**spec.to_json(), "attempt": attempt, "resume": former.path if former else None})
