@@ -32,7 +32,7 @@ _SHELF = re.compile(r"[A-Za-z0-9_-]+\Z")
 # What VS Code's marketplace calls the platforms of extensions that hold native code.
 _PLATFORMS = {"x64": "x86_64", "arm64": "aarch64", "armhf": "arm"}
 _PLATFORM = re.compile(r"(?:linux|alpine)-(x64|arm64|armhf)\Z")
-_RUNNERS = ("sh", "bash", "dash", "qemu-", "ld-")  # programs that run another one, named by an argument
+_RUNNERS = re.compile(r"(sh|bash|dash)\Z|qemu|ld-")  # programs that run another one, named by an argument
 
 
 class Piece(NamedTuple):
@@ -227,7 +227,7 @@ def _program(pid: int, roots: Tuple[str, ...]) -> Optional[str]:
     executable, words = host.program(pid)
     if executable.startswith(roots):
         return executable
-    if os.path.basename(executable).startswith(_RUNNERS):  # a script, or a program under an emulator
+    if _RUNNERS.match(os.path.basename(executable)):  # a script, or a program under an emulator
         return next((word for word in words[:4] if word.startswith(roots)), None)
     return None
 

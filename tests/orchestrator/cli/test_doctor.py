@@ -85,8 +85,22 @@ def test_a_dead_host_does_not_stop_the_others(orch: Orch, home: Path, tmp_path: 
 
 @pytest.mark.parametrize(
     ("words", "code", "text"),
-    [(("--host", "locla"), 3, "Did you mean 'local'"), (("--host", "local", "--all"), 2, "leave one of the two out")],
+    [(("--host", "locla"), 3, "no host 'locla'"), (("--host", "local", "--all"), 2, "leave one of the two out")],
 )
 def test_wrong_words(orch: Orch, home: Path, words: tuple[str, ...], code: int, text: str) -> None:
     said = orch("doctor", *words)
     assert said.code == code and text in said.err
+
+
+def test_purge_lists_bytes_and_asks(orch: Orch, home: Path) -> None:
+    folder = trouble(home)
+    orch("doctor", "--fix", "--yes")
+    parked = home / f".vscode-server.{OTHER}"
+    assert "0 folders deleted" in orch("setup", "--host", "local", "--purge").out, "nothing is 30 days old"
+    listed = orch("setup", "--host", "local", "--purge", "0", "--dry-run")
+    assert str(parked) in listed.err.replace("\\n", "\n") and "in all" in listed.err and parked.exists()
+    refused = orch("setup", "--host", "local", "--purge", "0")
+    assert refused.code == 2 and "--yes" in refused.err and parked.exists()
+    gone = json.loads(orch("setup", "--host", "local", "--purge", "0", "--yes", "--json").out)
+    assert gone["purged"] == [str(parked)] and gone["bytes"] > 0 and not parked.exists()
+    assert (folder / "data/machineid").exists()
