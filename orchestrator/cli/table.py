@@ -41,4 +41,3 @@ GROUPS: dict[str, dict[str, str]] = {
 
 COMMANDS: dict[str, str] = {name: text for group in GROUPS.values() for name, text in group.items()}
 MODULES = {"setup": "prepare"}  # no file may be named setup.py: it could be taken for our package of that name
-MODULES = {"setup": "prepare"}  # no file may be named setup.py: it could be taken for our package of that name
