@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Mapping
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -69,8 +69,10 @@ class Target:
         What it is, the torch that was chosen, and what the environment shall hold.
     name:
         Folder of the environment.
-    conda:
+    survey:
         What `survey` told, or None when nobody had to look.
+    listing:
+        The environments of its architecture that were there.
     notes:
         What people should know besides the choice: indexes that did not answer, a disk that may be too small.
     """
@@ -82,6 +84,7 @@ class Target:
     name: str
     place: Place
     survey: Mapping[str, Any] | None = None
+    listing: Sequence[Mapping[str, Any]] = ()
     notes: tuple[str, ...] = field(default=())
 
     @property
@@ -131,7 +134,8 @@ def target(
     lock = lock_of(facts, wish, choice.builds[host])
     name = _name(lock, listings[facts.architecture])
     notes = [*(survey["problems"] if survey else ()), *_tight(facts, wish, name, listings[facts.architecture])]
-    return Target(host, facts, choice, lock, name, place, survey, tuple(notes))
+    here = listings[facts.architecture]
+    return Target(host, facts, choice, lock, name, place, survey, here, tuple(notes))
 
 
 def lock_of(facts: HostFacts, wish: Wish, build: Build) -> dict[str, Any]:
@@ -228,11 +232,13 @@ class _Work:
     def __init__(self, wire: Wire, wanted: Target) -> None:
         self.wire, self.wanted = wire, wanted
         self._survey = wanted.survey
+        self._listed: Sequence[Mapping[str, Any]] | None = wanted.listing
 
-    def _env(self) -> dict[str, Any]:
-        listed = self.wire.call("environments", home=self.wanted.place.home)["environments"]
+    def _env(self) -> Mapping[str, Any]:
+        if self._listed is None:  # something was done since
+            self._listed = self.wire.call("environments", home=self.wanted.place.home)["environments"]
         absent: dict[str, Any] = {"state": "absent", "stages": [], "begun": None, "here": None, "reason": ""}
-        return next((env for env in listed if env["lock"] == self.wanted.name), absent)
+        return next((env for env in self._listed if env["lock"] == self.wanted.name), absent)
 
     def _looked(self) -> Mapping[str, Any]:
         if self._survey is None:
@@ -309,6 +315,7 @@ class _Work:
         return f"{len(told['here']['checks'])} checks passed"
 
     def _follow(self, verb: str, tell: Tell, **arguments: Any) -> dict[str, Any]:
+        self._listed = None
         stream: Generator[Any, None, dict[str, Any]] = self.wire.stream(verb, **arguments)
         while True:
             try:

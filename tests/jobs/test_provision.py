@@ -22,7 +22,10 @@ from standins.place import ARCH, Standins, nvidia_smi
 from jobs import envs
 from jobs.errors import DiskError, OrchError
 
-pytestmark = pytest.mark.skipif(ARCH not in ("x86_64", "aarch64"), reason="torch has wheels for x86_64 and aarch64")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(ARCH not in ("x86_64", "aarch64"), reason="torch has wheels for x86_64 and aarch64"),
+]
 Place = Callable[[str, str], Path]
 
 
@@ -280,7 +283,6 @@ def kill_all(made: Maker) -> None:
             os.kill(pid, signal.SIGKILL)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("how", [hang_up, kill_agent, kill_all])
 @pytest.mark.parametrize("stage", ["python", "torch", "rest"])
 def test_after_a_cut_at_any_stage_it_goes_on(made: Maker, stage: str, how: Callable[[Maker], None]) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,7 +15,10 @@ from jobs.folder import Home
 
 from .conftest import Orch
 
-pytestmark = pytest.mark.skipif(ARCH not in ("x86_64", "aarch64"), reason="torch has wheels for x86_64 and aarch64")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(ARCH not in ("x86_64", "aarch64"), reason="torch has wheels for x86_64 and aarch64"),
+]
 Place = Callable[[str, str], Path]
 HOPPER = nvidia_smi("550.54.15", "NVIDIA GH200 480GB", "9.0")
 
@@ -64,10 +66,8 @@ def test_from_nothing_to_ready_then_nothing_to_do(orch: Orch, words: list[str], 
     assert "local is ready" in said.out
     (record,) = environments(orch_home)
     assert json.loads(record.read_text())["torch"] == "2.6.0+cu126"
-    began = time.monotonic()
     again = orch(*words, "--yes")  # no version is asked for: what is installed and fits is kept
     assert (again.code, again.out.startswith("local: nothing to do (checked 4 steps")) == (0, True)
-    assert time.monotonic() - began < 3
     assert environments(orch_home) == [record]
 
 

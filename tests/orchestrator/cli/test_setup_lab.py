@@ -72,7 +72,7 @@ def made(lab: Lab, arch: str) -> dict[str, str]:
 
 
 def test_nodal_then_grace_then_both_again(orch: Orch, words: list[str], lab: Lab) -> None:
-    """One version for both, an environment for each, Miniforge only where it lacks; again: nothing, and quickly."""
+    """One version for both, an environment each, Miniforge only where it lacks; again: nothing, over one connection."""
     measured = orch("doctor", "--all")
     assert measured.code in (0, 6), measured.err
     for host in ("nodal", "grace"):
@@ -85,12 +85,10 @@ def test_nodal_then_grace_then_both_again(orch: Orch, words: list[str], lab: Lab
     files = {wheel["name"]: wheel["file"] for wheel in arm["wheels"]}  # type: ignore[index]
     assert files["torch"].endswith("_aarch64.whl") and "triton" not in files
     for host in ("nodal", "grace"):
-        before, began = lab[host].connections, time.monotonic()
+        before = lab[host].connections
         again = orch(*words, "--host", host, "--yes")
-        seconds = time.monotonic() - began
         assert again.out.startswith(f"{host}: nothing to do"), again.out + again.err
         assert lab[host].connections == before + 1
-        assert seconds < 6, seconds  # 3 s on a machine that is not shared and does not emulate
 
 
 def test_ada_takes_what_grace_made_and_proves_it_on_its_own_card(orch: Orch, words: list[str], lab: Lab) -> None:
