@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from .blocks import Block, Code, Document, Heading, Items, Note, Paragraph, Table, spans
@@ -24,14 +25,19 @@ def _parts(document: Document, language: str) -> Iterator[str]:
         yield "\n".join(_entry(number, heading, language) for number, heading in document.headings())
     for block in document.blocks:
         if isinstance(block, Heading) and block.level == 1:
-            number = numbered[id(block)]
-            yield f'<a id="s{number}"></a>\n\n## {number}. {_inline(block.text.of(language), language)}'
+            yield f"## {numbered[id(block)]}. {_inline(block.text.of(language), language)}"
         else:
             yield _block(block, language)
 
 
 def _entry(number: str, heading: Heading, language: str) -> str:
-    return f"{number}. [{_inline(heading.text.of(language), language)}](#s{number})"
+    text = heading.text.of(language)
+    return f"{number}. [{_inline(text, language)}](#{_anchor(f'{number}. {text}')})"
+
+
+def _anchor(heading: str) -> str:
+    """Return the anchor that code hosts give a heading: lower case, blanks to dashes, signs dropped."""
+    return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
 
 
 def _block(block: Block, language: str) -> str:

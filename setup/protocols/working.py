@@ -111,7 +111,7 @@ def environment(guide: Guide) -> Iterator[Block]:
             "GPU: look at the table of troubles. Do not `pip install` into this environment: `orch` notices, and makes "
             "a new one. For packages of your own, put a layer above it:",
             "`True` est le mot qui compte. `False`, ou une version sans `+cu`, signifie que PyTorch ne voit pas le "
-            "GPU : voir le tableau des pannes. N'installez rien avec `pip` dans cet environnement : `orch` le remarque "
+            "GPU : voir le tableau des pannes. Pas de `pip install` dans cet environnement : `orch` le remarque "
             "et en refait un. Pour vos propres paquets, posez une couche par-dessus :",
         )
     )
@@ -155,7 +155,7 @@ def first_job(guide: Guide) -> Iterator[Block]:
     )
     yield guide.on_host(
         f"{_ENV}/bin/python -m venv --system-site-packages ~/orch-$(uname -m)\n"
-        ". ~/orch-$(uname -m)/bin/activate\npip install .\norch config state /var/tmp/$(id -un)/orch-state",
+        '. ~/orch-$(uname -m)/bin/activate\npip install .\norch config state "/var/tmp/$(id -un)/orch-state"',
         needs=_SOURCES,
     )
     yield guide.on_host(
