@@ -109,8 +109,13 @@ def index(guides: Sequence[Guide]) -> Iterator[Block]:
             "partir du fichier que le programme utilise lui-même : ils disent donc ce qu'il fait.",
         )
     )
-    head = (Text("Protocol", "Protocole"), Text("Architecture", "Architecture"), same("GPU"), Text("When", "Quand"))
-    yield Table(head, tuple(map(_index_row, guides)), (25, 15, 25, 35))
+    head = (
+        Text("Protocol", "Protocole"),
+        Text("Architecture", "Architecture"),
+        same("GPU"),
+        Text("Good to know", "À savoir"),
+    )
+    yield Table(head, tuple(map(_index_row, guides)), (20, 20, 20, 40))
     yield Heading(Text("In a hurry", "En bref"), 2)
     machine = guides[0].main
     yield Paragraph(
