@@ -314,8 +314,9 @@ VERBS: Dict[str, str] = {
     **dict.fromkeys(("environments", "survey", "install_conda", "remove_conda", "provision"), "provision"),
     **dict.fromkeys(("verify_environment", "weigh_environment", "remove_environment"), "provision"),
     **dict.fromkeys(TRUTHS, "truths"),
+    "ask_program": "asking",
 }
-HOMELESS = ("open", "probe", *TRUTHS, "environments", "survey")  # verbs that need no open orch home
+HOMELESS = ("open", "probe", *TRUTHS, "environments", "survey", "ask_program")  # need no open home
 
 
 def _verb(agent: Agent, name: str) -> Callable[..., Any]:
