@@ -7,10 +7,11 @@ from argparse import Namespace
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from jobs.errors import Findings
+from jobs.errors import Findings, UsageError
 
 from ..config import Settings
 from ..inventory import chosen, connect
+from ..snapshot import packed_trainer
 from ..words import counted
 from .asking import agreed
 from .output import Output
@@ -21,12 +22,15 @@ if TYPE_CHECKING:
     from setup.rows import Row
     from setup.site import Host
 
+OURS = "this orch"  # section of what concerns this machine's orch and no host
+
 EXAMPLES = """
 orch doctor
 orch doctor --host grace
 orch doctor --all --json
 orch doctor --host grace --fix
 orch doctor --all --report > hosts.md
+orch doctor --parity
 """
 
 
@@ -38,11 +42,16 @@ def add_arguments(parser: Parser) -> None:
         "--fix", action="store_true", help="do the repairs that lose nothing (VS Code), then look again"
     )
     parser.add_argument("--yes", action="store_true", help="do not ask before a repair")
+    parser.add_argument(
+        "--parity", action="store_true", help="instead: do the hosts compute the same on one fixed batch?"
+    )
     parser.add_argument("--report", action="store_true", help="print Markdown, for a mail to the administrator")
 
 
 def run(args: Namespace, settings: Settings, out: Output) -> int:
     """Examine, remember, show; the exit code is 6 when something was found."""
+    if args.parity:
+        return _parity(args, settings, out)
     hosts = chosen(settings, args.host, args.all)
     from setup import owners
     from setup.examination import examine_all
@@ -55,7 +64,7 @@ def run(args: Namespace, settings: Settings, out: Output) -> int:
         remember(settings.state, examination)
     ours = owners.rows()
     out.json({"orch": [row.to_json() for row in ours], "hosts": [examination.to_json() for examination in found]})
-    _show(ours, found, args.report, out)
+    _show({OURS: ours, **{examination.host: examination.rows for examination in found}}, args.report, out)
     return _exit_code(ours, found)
 
 
@@ -64,6 +73,28 @@ def _exit_code(ours: Sequence[Row], found: Sequence[Examination]) -> int:
         return found[0].error.exit_code
     wrong = any(row.state == "found" for row in ours) or any(examination.findings for examination in found)
     return Findings.exit_code if wrong else 0
+
+
+def _parity(args: Namespace, settings: Settings, out: Output) -> int:
+    """Let the hosts compute (all of the site unless some are named) and compare; 6 when they disagree."""
+    if args.fix:
+        raise UsageError("--parity compares, there is nothing that --fix could do", "leave one of the two out")
+    hosts = chosen(settings, args.host, args.all or not args.host)
+    from setup import parity
+    from setup.environment import find
+
+    python = settings.value("python")
+
+    def here(host: Host) -> str:
+        return find(str(python.value), python.origin, home=host.home).python
+
+    answers = parity.ask_all(hosts, connect, packed_trainer(), here)
+    rows = parity.judge(answers)
+    out.json([{**answer.to_json(), "rows": [row.to_json() for row in rows[answer.host]]} for answer in answers])
+    _show(rows, args.report, out)
+    if len(answers) == 1 and answers[0].error:
+        return answers[0].error.exit_code
+    return Findings.exit_code if any(row.state == "found" for listed in rows.values() for row in listed) else 0
 
 
 def _fix(found: Sequence[Examination], hosts: Sequence[Host], yes: bool, out: Output) -> bool:
@@ -81,8 +112,7 @@ def _fix(found: Sequence[Examination], hosts: Sequence[Host], yes: bool, out: Ou
     return done
 
 
-def _show(ours: Sequence[Row], found: Sequence[Examination], report: bool, out: Output) -> None:
-    sections = {"this orch": list(ours), **{examination.host: examination.rows for examination in found}}
+def _show(sections: dict[str, list[Row]], report: bool, out: Output) -> None:
     if report:
         out.result(_markdown(sections))
     elif out.terminal:
@@ -93,7 +123,7 @@ def _show(ours: Sequence[Row], found: Sequence[Examination], report: bool, out: 
         columns = ["host", "state", "check", "evidence", "repair"]
         out.table(columns, [[name, *_cells(row)] for name, rows in sections.items() for row in rows])
     count = sum(row.state == "found" for rows in sections.values() for row in rows)
-    out.note(f"{counted(count, 'finding')} on {counted(len(found), 'host')}")
+    out.note(f"{counted(count, 'finding')} on {counted(len(sections.keys() - {OURS}), 'host')}")
 
 
 def _cells(row: Row) -> list[str]:
