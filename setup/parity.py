@@ -136,7 +136,7 @@ def _compared(host: str, told: Document, first: str, theirs: Document) -> list[R
 def _about(told: Document) -> str:
     cuda = f" · CUDA {told['cuda']}" if told["device"] == "cuda" else ""
     where = f"{told['device']}: {told['name']} · torch {told['torch']}{cuda} · Python {told['python']}"
-    return f"{where} · loss {told['fp32']['losses'][0]} -> {told['fp32']['losses'][-1]}"
+    return f"{where} · loss {_number(told, 0)} -> {_number(told, -1)}"
 
 
 def _bf16(host: str, told: Document, first: str, theirs: Document) -> Row:
@@ -147,6 +147,11 @@ def _bf16(host: str, told: Document, first: str, theirs: Document) -> Row:
     name, reason = (host, told["bf16_reason"]) if theirs["bf16"] else (first, theirs["bf16_reason"])
     text = f"{name} computes in fp32 where precision is auto: {reason}"
     return Row("agreement bf16", NOTE, text, "for one sweep over both hosts write train: {precision: fp32}")
+
+
+def _number(told: Document, step: int) -> str:
+    loss = told["fp32"]["losses"][step]
+    return "not finite" if loss is None else f"{loss:.6f}"
 
 
 def _compare(precision: str, host: str, told: Document, first: str, theirs: Document) -> Row:
@@ -167,7 +172,7 @@ def _compare(precision: str, host: str, told: Document, first: str, theirs: Docu
 def _apart(mine: Sequence[float | None], theirs: Sequence[float | None]) -> float:
     """Return the largest difference as a part of the largest value; infinite when a number is not finite."""
     if None in mine or None in theirs:
-        return 0.0 if mine == theirs else math.inf
+        return math.inf
     pairs = [(float(one or 0), float(other or 0)) for one, other in zip(mine, theirs, strict=True)]
     largest = max(abs(other) for _, other in pairs)
     worst = max(abs(one - other) for one, other in pairs)

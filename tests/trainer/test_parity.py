@@ -29,7 +29,7 @@ def test_the_verb_prints_one_document(capsys: pytest.CaptureFixture[str]) -> Non
     assert (told["bf16"] is None) == ("neither" in told["bf16_reason"] or "no bf16" in told["bf16_reason"])
 
 
-def test_rounding_keeps_a_hundred_times_within_the_bounds() -> None:
+def test_rounding_stays_far_within_the_bounds() -> None:
     """fp64 against fp32 is more than two correct fp32 machines differ; with bf16 against fp32 the same for bf16."""
     exact, plain, rough = (parity.train("cpu", kind) for kind in (torch.float64, torch.float32, torch.bfloat16))
     about = dict.fromkeys(("format", "batch", "weights", "device", "name", "torch", "cuda", "cudnn", "python"), "x")
