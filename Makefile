@@ -50,13 +50,14 @@ lint: env ## style, types, layers
 	$(call say,import-linter: layers)
 	@$(BIN)/lint-imports
 
-docs: env ## write the generated pages again (docs/cli.md, the trainer's schema)
-	$(call say,Generated pages: docs/cli.md and orchestrator/trainer_schema.json)
+docs: env ## write the generated pages again (docs/cli.md, docs/protocols, the trainer's schema)
+	$(call say,Generated pages: docs/cli.md$(comma) docs/protocols and orchestrator/trainer_schema.json)
 	@$(BIN)/python -I -m trainer schema > .venv/schema.json
 	@$(BIN)/python -I -m json.tool --indent 2 --no-ensure-ascii .venv/schema.json orchestrator/trainer_schema.json.new
 	@mv orchestrator/trainer_schema.json.new orchestrator/trainer_schema.json
 	@$(BIN)/python -I -m orchestrator.cli.reference > docs/cli.md.new
 	@mv docs/cli.md.new docs/cli.md
+	@$(BIN)/orch protocols --site pilcam2 --expected --out docs/protocols >/dev/null
 
 bench: env ## the budgets, with peers in the same run (PEERS=no leaves them out)
 	$(call say,Benchmarks: jobs$(comma) the command line$(comma) the index)

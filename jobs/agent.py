@@ -7,6 +7,8 @@ The agent is single-threaded, so that it can fork a keeper; nobody who reads fro
 from __future__ import annotations
 
 import codecs
+import functools
+import importlib
 import json
 import os
 import select
@@ -225,14 +227,15 @@ class Agent:
             for block in _blocks(folder.log, offset):
                 offset, told = offset + len(block), time.monotonic()
                 yield decoder.decode(block)
-            if ended or not follow or self._client_left():
+            if ended or not follow or self.client_left():
                 return {"offset": offset - len(decoder.getstate()[0]), "attempt": folder.attempt}
             if time.monotonic() - told > ALIVE_WAIT:
                 told = time.monotonic()
                 yield ""
             time.sleep(FOLLOW_WAIT)
 
-    def _client_left(self) -> bool:
+    def client_left(self) -> bool:
+        """Tell whether the other end has closed the connection (or asks again before it has our answer)."""
         return bool(select.select([self.source], [], [], 0)[0])
 
     def show(self, sweep: str, job: str) -> Reply:
@@ -303,7 +306,30 @@ def _blocks(path: str, offset: int) -> Iterator[bytes]:
         return
 
 
-VERBS = ("open", "probe", "submit", "collect", "stop", "log", "show", "note")
+TRUTHS = ("truths", "survived", "vscode_look", "vscode_reset", "vscode_shelves", "vscode_purge")
+
+# Verbs by name. An empty text: a method of `Agent`. Else the module of `jobs` with `def <verb>(agent, ...)`, which is
+# imported when it is asked for, so that a contact which does not need it does not wait for it.
+VERBS: Dict[str, str] = {
+    **dict.fromkeys(("open", "probe", "submit", "collect", "stop", "log", "show", "note"), ""),
+    **dict.fromkeys(("environments", "survey", "install_conda", "remove_conda", "provision"), "provision"),
+    **dict.fromkeys(("verify_environment", "weigh_environment", "remove_environment"), "provision"),
+    **dict.fromkeys(TRUTHS, "truths"),
+    "ask_program": "asking",
+}
+HOMELESS = ("open", "probe", *TRUTHS, "environments", "survey", "ask_program")  # need no open home
+
+
+def _verb(agent: Agent, name: str) -> Callable[..., Any]:
+    if name not in VERBS:
+        text = "this agent (orch {}) has no verb {}".format(__version__, name)
+        raise UsageError(text, "use the same orch on both ends")
+    if name not in HOMELESS and not hasattr(agent, "queue"):
+        raise UsageError("this agent has no orch home yet", "ask it to open one first")
+    if not VERBS[name]:
+        return getattr(agent, name)  # type: ignore[no-any-return]
+    module = importlib.import_module("." + VERBS[name], __package__)
+    return functools.partial(getattr(module, name), agent)
 
 
 def serve(source: BinaryIO, sink: BinaryIO, marker: str) -> None:
@@ -326,13 +352,7 @@ def serve(source: BinaryIO, sink: BinaryIO, marker: str) -> None:
 def _answer(agent: Agent, request: Dict[str, Any]) -> Iterator[Reply]:
     """Frames for one request: chunks, then `ok` or `error`."""
     try:
-        if request["verb"] not in VERBS:
-            text = "this agent (orch {}) has no verb {}".format(__version__, request["verb"])
-            raise UsageError(text, "use the same orch on both ends")
-        if request["verb"] not in ("open", "probe") and not hasattr(agent, "queue"):
-            raise UsageError("this agent has no orch home yet", "ask it to open one first")
-        verb: Callable[..., Any] = getattr(agent, request["verb"])
-        answer = verb(**request["args"])
+        answer = _verb(agent, request["verb"])(**request["args"])
         if hasattr(answer, "send"):
             answer = yield from _chunks(answer)
         yield {"ok": answer}

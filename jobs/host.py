@@ -5,7 +5,9 @@ from __future__ import annotations
 import functools
 import os
 import platform
-from typing import Dict, Iterator, List, Optional
+from typing import Dict, Iterator, List, Optional, Tuple
+
+_GONE = " (deleted)"  # what the kernel adds to a path whose name was removed
 
 
 @functools.lru_cache(maxsize=None)
@@ -52,7 +54,34 @@ def descendants(root: int) -> List[int]:
 def holders(path: str) -> List[int]:
     """Return the ids of this user's processes that have a file open, also one whose name is gone (proc(5), `fd`)."""
     real = os.path.realpath(path)
-    return [pid for pid in _processes() if any(link in (real, real + " (deleted)") for link in _open_files(pid))]
+    return [pid for pid in _processes() if any(link in (real, real + _GONE) for link in _open_files(pid))]
+
+
+def own_processes() -> List[int]:
+    """Return the ids of this user's processes."""
+    return [pid for pid in _processes() if owner(pid) == os.getuid()]
+
+
+def program(pid: int) -> Tuple[str, List[str]]:
+    """Return the path of a process's program (its name may be gone) and its words; empty when we may not see them."""
+    folder = "/proc/{}".format(pid)
+    try:
+        executable = os.readlink(os.path.join(folder, "exe"))
+        with open(os.path.join(folder, "cmdline"), "rb") as handle:
+            words = handle.read().split(b"\0")
+    except OSError:
+        return "", []
+    return executable[: -len(_GONE)] if executable.endswith(_GONE) else executable, [
+        os.fsdecode(word) for word in words
+    ]
+
+
+def owner(pid: int) -> Optional[int]:
+    """Return the user id of a process's owner, or None when there is no such process (or it is hidden from us)."""
+    try:
+        return os.stat("/proc/{}".format(pid)).st_uid
+    except OSError:
+        return None
 
 
 def has_variable(pid: int, name: str, value: str) -> bool:

@@ -10,9 +10,9 @@ import io
 import os
 import subprocess
 import tempfile
-from typing import BinaryIO, List, Protocol, cast
+from typing import BinaryIO, Dict, List, Optional, Protocol, cast
 
-from .errors import Unreachable
+from .errors import OrchError, Unreachable
 
 CLOSE_WAIT = 5.0  # seconds that the other end has to leave after its input was closed
 
@@ -35,6 +35,17 @@ class Pipe(Protocol):
     def complaints(self) -> str:
         """Return what the other end wrote on its standard error."""
 
+    def trouble(self, answered: bool, printed: str) -> Optional[OrchError]:
+        """Return why the conversation broke off, where the way knows: a refused key, no route, no Python.
+
+        Parameters
+        ----------
+        answered:
+            The agent had answered before.
+        printed:
+            What came instead of the agent's first word: the text of start-up files.
+        """
+
     def close(self) -> None:
         """Close both directions and wait for the other end to leave; may be called twice."""
 
@@ -48,6 +59,10 @@ class ProcessPipe:
         What people call the other end.
     argv:
         Program and arguments.
+    environment:
+        The program's variables; None: ours.
+    own_session:
+        It cannot ask at our terminal, and Ctrl-C there is for us alone.
 
     Raises
     ------
@@ -55,7 +70,9 @@ class ProcessPipe:
         The program cannot be started.
     """
 
-    def __init__(self, name: str, argv: List[str]) -> None:
+    def __init__(
+        self, name: str, argv: List[str], environment: Optional[Dict[str, str]] = None, own_session: bool = True
+    ) -> None:
         self.name = name
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115  (a file, not a pipe: nobody has to read it)
         try:
@@ -65,7 +82,8 @@ class ProcessPipe:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=self._errors,
-                start_new_session=os.name == "posix",  # Ctrl-C in the terminal is for us, not for the agent
+                env=environment,
+                start_new_session=own_session and os.name == "posix",
             )
         except OSError as error:
             self._errors.close()
@@ -80,6 +98,17 @@ class ProcessPipe:
             return ""
         self._errors.seek(max(0, self._errors.seek(0, os.SEEK_END) - 8192))
         return self._errors.read().decode("utf-8", "replace")
+
+    def trouble(self, answered: bool, printed: str) -> Optional[OrchError]:
+        """Return nothing: a child's last words are all there is to know."""
+        return None
+
+    def status(self) -> Optional[int]:
+        """Return the child's exit status; None when it still runs a second after it should have left."""
+        try:
+            return self._process.wait(1.0)
+        except subprocess.TimeoutExpired:
+            return None
 
     def close(self) -> None:
         """Close the child's input and wait for it; a child that does not leave is ended."""

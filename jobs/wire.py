@@ -13,17 +13,18 @@ import os
 import queue
 import threading
 import time
+import zlib
 from types import TracebackType
 from typing import Any, BinaryIO, Dict, Generator, List, Optional, Type
 
-from .errors import Unreachable, WireError, from_json
+from .errors import OrchError, Unreachable, WireError, from_json
 from .pipe import Pipe
 
 # Read by whatever Python the host has, so in the syntax of 3.6; old ones get a clear word.
 LOADER = """
-import importlib.abc, importlib.util, json, sys
+import importlib.abc, importlib.util, json, sys, zlib
 source, sink = sys.stdin.buffer, sys.stdout.buffer
-package = json.loads(source.read(int(source.readline())).decode())
+package = json.loads(zlib.decompress(source.read(int(source.readline()))).decode())
 if sys.version_info < (3, 9):
     sink.write(("%s\\n!Python %s at %s is too old; orch needs 3.9 or newer on the host\\n"
                 % (package["marker"], sys.version.split()[0], sys.executable)).encode())
@@ -73,7 +74,7 @@ class Wire:
         self._frames: "queue.Queue[Optional[Dict[str, Any]]]" = queue.Queue()
         marker = os.urandom(16).hex()
         self._hello, self._answered = threading.Event(), False
-        self._refusal = ""
+        self._refusal = self._printed = ""
         self._reader = threading.Thread(target=self._read, args=(pipe.output, marker), daemon=True)
         self._reader.start()
         try:
@@ -164,9 +165,15 @@ class Wire:
             raise self._silence()
         return frame
 
-    def _silence(self) -> "Unreachable | WireError":
+    def _silence(self) -> OrchError:
         if self._refusal:
             return WireError("{}: {}".format(self._pipe.name, self._refusal), "install a newer Python on the host")
+        known = self._pipe.trouble(self._answered, self._printed)
+        if known:
+            return known
+        if self._printed and not self._answered:
+            text = "{}: it did not start our agent, it printed: {}".format(self._pipe.name, self._printed.strip())
+            return WireError(text, "look at the start-up files of its shell")
         said = self._pipe.complaints().strip().splitlines()
         why = said[-1] if said else "no answer within {:.0f} s".format(self._timeout)
         return Unreachable(
@@ -198,9 +205,10 @@ class Wire:
             if window == marker + b"\n":
                 return True
             if not line:
-                break
+                return False
             seen += len(line)
-        self._refusal = "" if seen == 0 else "it did not start our agent"
+            self._printed = (self._printed + line.decode("utf-8", "replace"))[-300:]
+        self._refusal = "it did not start our agent and prints without end"
         return False
 
 
@@ -213,7 +221,7 @@ def _package(marker: str) -> bytes:
             with open(os.path.join(folder, name), encoding="utf-8") as handle:
                 modules["jobs" if name == "__init__.py" else "jobs." + name[:-3]] = handle.read()
     loader = LOADER.encode()
-    package = json.dumps({"marker": marker, "modules": modules}).encode()
+    package = zlib.compress(json.dumps({"marker": marker, "modules": modules}).encode(), 6)
     return b"%d\n" % len(loader) + loader + b"%d\n" % len(package) + package
 
 

@@ -1,23 +1,19 @@
-"""The way to a host: open the wire to its agent, in the orch home that the settings name.
+"""Contact with a host: the wire to its agent, opened in the orch home that the site file or the settings name.
 
-One `Contact` is one connection; whatever is due for a host travels through it. So far the host is this machine.
+One `Contact` is one connection; whatever is due for a host travels through it.
 """
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Iterable, Iterator, Mapping
 from types import TracebackType
 from typing import Any
 
-from jobs.errors import Unreachable
-from jobs.pipe import ProcessPipe
-from jobs.wire import Wire, boot_arguments
-
 from .config import Settings
+from .inventory import chosen, connect
 
 LOCAL = "local"
+REMOTE_HOME = "~/.orch"  # orch home on another machine, unless the site file names one
 
 
 class Contact:
@@ -26,10 +22,16 @@ class Contact:
     Parameters
     ----------
     settings:
-        They name the orch home.
+        They name the site file, and the orch home on this machine.
+    create:
+        Make the orch home when it is missing.
+    host:
+        A name of the site file; None is this machine.
 
     Attributes
     ----------
+    name:
+        The host's name in the site file.
     home_id:
         Identity of the orch home.
     host:
@@ -37,20 +39,22 @@ class Contact:
 
     Raises
     ------
+    NotFound
+        The site file has no such host, or nobody knows its address.
+    AccessError
+        The host refuses us, or shows a key that is unknown or not the known one.
     Unreachable
         The host does not answer, or this machine cannot run jobs (Windows).
     DiskError, ContractError
         The orch home cannot be written, or a newer orch wrote it.
     """
 
-    def __init__(self, settings: Settings, create: bool = True) -> None:
-        if os.name != "posix":
-            raise Unreachable(
-                "jobs run on Linux hosts, not on this machine", "log in to one (ssh HOST) and call orch there"
-            )
-        self.wire = Wire(ProcessPipe("this machine", boot_arguments(sys.executable)))
+    def __init__(self, settings: Settings, create: bool = True, host: str | None = None) -> None:
+        (member,) = chosen(settings, [host or LOCAL], every=False)
+        self.name = member.name
+        self.wire = connect(member)
         try:
-            hello = self.wire.call("open", home=str(settings.home), create=create)
+            hello = self.wire.call("open", home=member.home or REMOTE_HOME, create=create)
         except BaseException:
             self.wire.close()
             raise

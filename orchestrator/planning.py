@@ -121,7 +121,7 @@ def trainer_program(settings: Settings, code: snapshot.Snapshot) -> tuple[Progra
     from setup.environment import find
 
     chosen = settings.value("python")
-    found = find(str(chosen.value), chosen.origin, code.path)
+    found = find(str(chosen.value), chosen.origin, code.path, str(settings.home))
     return Program(found.python, code.path), found.to_json()
 
 

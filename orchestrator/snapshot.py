@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from jobs import CONTRACT
+from jobs.asking import pack
 from jobs.atomic import digest, file_sha256, read_json, write_json
 from jobs.errors import DataError, OrchError, UsageError, disk_error
 from jobs.folder import Home
@@ -166,6 +167,12 @@ def _settle(aside: Path, target: Path) -> None:
 def take_trainer(home: Home) -> Snapshot:
     """Copy the trainer as it is installed here."""
     return take(home, trainer_code(), _MAIN)
+
+
+def packed_trainer() -> str:
+    """Return the same code as one text, for a host that shall run it once (`jobs.asking`)."""
+    files = {name: path.read_bytes() for name, path in trainer_code().items()}
+    return pack({**files, "__main__.py": _MAIN.encode()})
 
 
 def recorded(home: Home, number: str) -> Snapshot:

@@ -3,14 +3,22 @@
 site: pilcam2
 hosts:
   nodal: {ssh: nodal, home: /data/group/orch}        # the name that your own `ssh` knows
+  grace: {address: grace.lab.example, user: alice, jump: nodal}
   local: {python: /opt/envs/torch/bin/python}        # optional: the defaults fit
+
+A lab whose hosts are shipped (`setup/sites/`) writes two lines; what is said of a host beside them wins:
+
+extends: pilcam2
+user: alice
 """
 
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Protocol
 
@@ -18,7 +26,9 @@ from jobs.errors import NotFound, SpecError
 from jobs.folder import valid_name
 
 LOCAL = "local"
+SHIPPED = Path(__file__).parent / "sites"
 Place = tuple[str | int, ...]
+Words = Mapping[str, str]  # a text by language: `en`, `fr`
 
 
 class Document(Protocol):
@@ -41,38 +51,99 @@ class Host:
     name:
         What people call it; part of folder names.
     ssh:
-        Name by which the user's own `ssh` reaches it; None is this machine.
+        Name by which the user's own `ssh` reaches it.
     home:
         Orch home on that host, absolute or from `~`; None is the user's setting, else `~/.orch`.
     python:
         Interpreter there that runs the trainer, absolute; None is the one that runs `orch`, or the one provisioned.
+    address, port, user, jump:
+        In place of an alias: DNS name or IP address, and what else `ssh` is told. A host with neither is this machine.
+    way:
+        `ssh` (the user's own program), `paramiko` (in this process), `fake` (`address` is a folder that plays the
+        host) or `local`.
+    scheduler:
+        `none` or `slurm`.
+    shared_home:
+        Hosts that name the same word here have one home.
+    scratch:
+        Folder on a disk of its own, absolute.
+    quota:
+        Size of the home that one user may fill, as `200 GB`.
+    expect:
+        What `orch doctor` shall find: `architecture`, `gpu`, `driver`, `os` ... each a text.
+    family:
+        Hosts that name the same word here are alike: one access protocol describes them all.
+    fingerprint:
+        Of its host key, `SHA256:...`, as the administrator gave it.
+    shared_with:
+        Who else computes there.
     """
 
     name: str
     ssh: str | None = None
     home: str | None = None
     python: str | None = None
+    address: str | None = None
+    port: int | None = None
+    user: str | None = None
+    jump: str | None = None
+    way: str = ""
+    scheduler: str = "none"
+    shared_home: str | None = None
+    scratch: str | None = None
+    quota: str | None = None
+    expect: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    family: str | None = None
+    fingerprint: str | None = None
+    shared_with: Words | None = None
+
+    def __post_init__(self) -> None:
+        """Choose the way when none is named."""
+        if not self.way:
+            object.__setattr__(self, "way", "ssh" if self.ssh or self.address else "local")
 
     @property
     def is_local(self) -> bool:
         """It is this machine."""
-        return self.ssh is None
+        return self.way == "local"
 
 
 _KEYS = tuple(item.name for item in fields(Host) if item.name != "name")
 _EXAMPLE = "nodal: {ssh: nodal}"
+_CHOICES = {"way": ("ssh", "paramiko", "fake"), "scheduler": ("none", "slurm")}
+_WORDS = ("ssh", "address", "user", "jump")  # they stand on a command line of ours
+_WORD = re.compile(r"[A-Za-z0-9_.:%@,\[\]/+][A-Za-z0-9_.:%@,\[\]/+-]*")
+_FINGERPRINT = re.compile(r"SHA256:[A-Za-z0-9+/]{43}")
+_QUOTA = re.compile(r"[0-9]+(\.[0-9]+)? ?[kMGT]i?B")
 
 
 @dataclass(frozen=True)
 class Site:
-    """The hosts of one lab, by name."""
+    """The hosts of one lab.
+
+    Attributes
+    ----------
+    name:
+        What people call the lab's machines.
+    hosts:
+        By name.
+    contact, network:
+        For the access protocols: whom to ask for an account, and from where the hosts can be reached.
+    """
 
     name: str = "here"
     hosts: Mapping[str, Host] = field(default_factory=lambda: MappingProxyType({LOCAL: Host(LOCAL)}))
+    contact: Words | None = None
+    network: Words | None = None
 
     @classmethod
-    def of(cls, document: Document) -> Site:
+    def of(cls, document: Document, base: Site | None = None) -> Site:
         """Build the inventory from a file's content.
+
+        Parameters
+        ----------
+        base:
+            The site that the file extends.
 
         Raises
         ------
@@ -82,13 +153,11 @@ class Site:
         value = document.value or {}
         if not isinstance(value, dict):
             raise document.error((), "a site file names its hosts", "hosts: {" + _EXAMPLE + "}")
-        _refuse_unknown(document, (), value, ("site", "hosts"))
-        listed = value.get("hosts") or {}
-        if not isinstance(listed, dict):
-            raise document.error(("hosts",), "must be a mapping", "hosts: {" + _EXAMPLE + "}")
-        hosts = {LOCAL: Host(LOCAL)}
-        hosts.update((name, _host(document, name, item)) for name, item in listed.items())
-        return cls(str(value.get("site") or cls.name), MappingProxyType(hosts))
+        _refuse_unknown(document, (), value, ("site", "extends", "user", "contact", "network", "hosts"))
+        base = base or cls()
+        words = {key: _words(document, (key,), value[key]) for key in ("contact", "network") if value.get(key)}
+        hosts = MappingProxyType(_hosts(document, value, base.hosts))
+        return replace(base, name=str(value.get("site") or base.name), hosts=hosts, **words)
 
     def host(self, name: str) -> Host:
         """Return a host.
@@ -105,7 +174,42 @@ class Site:
             raise NotFound(f"no host '{name}'{_nearest(name, self.hosts)}", hint) from None
 
 
-def _host(document: Document, name: str, value: Any) -> Host:
+def shipped(name: str) -> Path:
+    """Return the file of a site that comes with `orch`.
+
+    Raises
+    ------
+    NotFound
+        There is none of that name; the nearest one is named.
+    """
+    known = {path.stem: path for path in sorted(SHIPPED.glob("*.yaml"))}
+    if name not in known:
+        raise NotFound(f"no site '{name}' comes with orch{_nearest(name, known)}", f"there are: {', '.join(known)}")
+    return known[name]
+
+
+def _hosts(document: Document, value: Mapping[str, Any], known: Mapping[str, Host]) -> dict[str, Host]:
+    listed, user = value.get("hosts") or {}, value.get("user")
+    if not isinstance(listed, dict):
+        raise document.error(("hosts",), "must be a mapping", "hosts: {" + _EXAMPLE + "}")
+    if user is not None:
+        _check(document, ("user",), "user", user, {})
+    hosts = {**known, **{name: _host(document, name, item, known.get(name)) for name, item in listed.items()}}
+    if user is None:
+        return hosts
+    return {name: host if host.is_local or host.user else replace(host, user=user) for name, host in hosts.items()}
+
+
+def _words(document: Document, place: Place, value: Any) -> Words:
+    """A text for both languages, or one for each."""
+    if isinstance(value, str):
+        return MappingProxyType({"en": value, "fr": value})
+    if not isinstance(value, dict) or set(value) != {"en", "fr"} or not all(isinstance(v, str) for v in value.values()):
+        raise document.error(place, "must be a text, or one in each language", "{en: ..., fr: ...}")
+    return MappingProxyType(dict(value))
+
+
+def _host(document: Document, name: str, value: Any, known: Host | None = None) -> Host:
     place = ("hosts", name)
     if not valid_name(name):
         raise document.error(place, "cannot be a host's name", "use letters, digits and . _ + -")
@@ -113,14 +217,41 @@ def _host(document: Document, name: str, value: Any) -> Host:
     if not isinstance(value, dict):
         raise document.error(place, "must be a mapping", _EXAMPLE)
     _refuse_unknown(document, place, value, _KEYS)
-    for key, item in value.items():
-        if item is not None and not isinstance(item, str):
-            raise document.error((*place, key), f"must be a text, not {item!r}", _EXAMPLE)
-    if name == LOCAL and value.get("ssh"):
-        raise document.error((*place, "ssh"), "`local` is this machine and needs no ssh", "give the host another name")
-    if name != LOCAL and not value.get("ssh"):
+    given = {key: item for key, item in value.items() if item is not None}
+    for key, item in given.items():
+        _check(document, (*place, key), key, item, given)
+    if name == LOCAL and {"ssh", "address", "way"} & given.keys():
+        key = next(key for key in given if key in ("ssh", "address", "way"))
+        raise document.error((*place, key), f"`local` is this machine and needs no {key}", "give the host another name")
+    if name != LOCAL and not (known or given.get("ssh") or given.get("address")):
         raise document.error(place, "does not say how it is reached", f"{name}: {{ssh: {name}}}")
-    return Host(name, **value)
+    if "expect" in given:
+        given["expect"] = MappingProxyType({key: str(item) for key, item in given["expect"].items()})
+    if "shared_with" in given:
+        given["shared_with"] = _words(document, (*place, "shared_with"), given["shared_with"])
+    return replace(known, **given) if known else Host(name, **given)
+
+
+def _check(document: Document, place: Place, key: str, item: Any, host: Mapping[str, Any]) -> None:
+    """Refuse a value of the wrong kind."""
+    if key == "port":
+        if isinstance(item, bool) or not isinstance(item, int) or not 0 < item < 65536:
+            raise document.error(place, f"must be a port number, not {item!r}", "port: 22")
+    elif key == "expect":
+        if not isinstance(item, dict) or any(isinstance(one, dict | list) for one in item.values()):
+            raise document.error(place, "must be a mapping of texts", "expect: {architecture: aarch64}")
+    elif key == "shared_with":
+        _words(document, place, item)
+    elif not isinstance(item, str):
+        raise document.error(place, f"must be a text, not {item!r}", _EXAMPLE)
+    elif key in _CHOICES and item not in _CHOICES[key]:
+        raise document.error(place, f"'{item}' is none{_nearest(item, _CHOICES[key])}", " or ".join(_CHOICES[key]))
+    elif key in _WORDS and host.get("way") != "fake" and not _WORD.fullmatch(item):
+        raise document.error(place, f"cannot be part of a connection: {item!r}", f"{key}: a name without blanks")
+    elif key == "fingerprint" and not _FINGERPRINT.fullmatch(item):
+        raise document.error(place, f"must be a fingerprint, not {item!r}", "fingerprint: SHA256:... of ssh-keygen -l")
+    elif key == "quota" and not _QUOTA.fullmatch(item):
+        raise document.error(place, f"must be a size, not {item!r}", "quota: 200 GB")
 
 
 def _refuse_unknown(document: Document, place: Place, value: Mapping[str, Any], known: Iterable[str]) -> None:

@@ -9,8 +9,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from lab.fixtures import lab, lab_session, needs_arm
+from standins.place import Standins
 
 from jobs.folder import Home
+
+__all__ = ["lab", "lab_session", "needs_arm"]
 
 # For the shell the second line is a command, for Python it is a text (the way of pip's own scripts).
 _THIS_PYTHON = f"#!/bin/sh\n'''exec' {shlex.quote(sys.executable)} -I \"$0\" \"$@\"\n' '''\n"
@@ -75,3 +79,9 @@ def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, s
 
     monkeypatch.setenv("PATH", str(folder) + os.pathsep + os.environ["PATH"])
     return place
+
+
+@pytest.fixture(scope="session")
+def standins(tmp_path_factory: pytest.TempPathFactory) -> Standins:
+    """A conda channel, indexes of small wheels and a conda, made once."""
+    return Standins(tmp_path_factory.mktemp("standins"))

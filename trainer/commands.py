@@ -6,13 +6,15 @@
     split < request      deal the patients of a manifest to folds
     phantom OUT          write a made-up data set of bile ducts
     environment          versions of Python and all packages, and their fingerprint
+    parity               what this machine computes for one fixed batch, to be compared with other machines
 
-All but `run` work without torch: what a verb needs is imported when it runs.
+All but `run` and `parity` work without torch: what a verb needs is imported when it runs.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import json
 import platform
 import sys
@@ -76,6 +78,7 @@ def _parser() -> _Parser:
     scan.add_argument("--progress", action="store_true", help="report pairs read on stderr")
     _add(verbs, "split", _split, "deal patients to folds: request on stdin, split on stdout")
     _add(verbs, "environment", _environment, "print versions and their fingerprint")
+    _add(verbs, "parity", _parity, "compute one fixed batch and print what came out")
     phantom = _add(verbs, "phantom", _phantom, "write a made-up data set of bile ducts")
     phantom.add_argument("out", type=Path, help="folder that will hold imagesTr, labelsTr and dataset.json")
     phantom.add_argument("--cases", type=int, default=10, help="volumes; some patients have two (default 10)")
@@ -141,6 +144,15 @@ def _phantom(arguments: argparse.Namespace) -> int:
 
 def _environment(arguments: argparse.Namespace) -> int:
     _answer(environment())
+    return 0
+
+
+def _parity(arguments: argparse.Namespace) -> int:
+    if importlib.util.find_spec("torch") is None:
+        raise OrchError(f"{sys.executable} has no torch: nothing can be computed", "orch setup makes an environment")
+    from . import parity
+
+    _answer(parity.measure())
     return 0
 
 

@@ -12,7 +12,7 @@ from ..config import Settings
 from ..words import did_you_mean
 from .output import Output
 from .parser import Parser, columns
-from .table import COMMANDS, GROUPS
+from .table import COMMANDS, GROUPS, MODULES
 
 
 class Command(Protocol):
@@ -37,7 +37,7 @@ def load(name: str) -> Command:
     """
     if name not in COMMANDS:
         raise UsageError(f"orch has no command '{name}'{did_you_mean(name, list(COMMANDS))}", "orch --help lists them")
-    return cast(Command, importlib.import_module(f".{name}", __package__))
+    return cast(Command, importlib.import_module(f".{MODULES.get(name, name)}", __package__))
 
 
 def command_parser(name: str) -> Parser:

@@ -14,6 +14,12 @@ GROUPS: dict[str, dict[str, str]] = {
         "data": "Register data sets once: paths, hashes, patients",
         "config": "Show the settings and where each comes from; change one",
     },
+    "hosts": {
+        "setup": "Prepare a host: environment with the right torch, proof that it computes, VS Code",
+        "hosts": "List the hosts of the site file with what was last known of them",
+        "doctor": "Measure the truths of hosts, each with evidence and repair",
+        "protocols": "Write the access protocols: French and English, Markdown and Word",
+    },
     "sweeps": {
         "sweep": "Plan a sweep, run what is missing, show progress",
         "status": "What runs, waits, is done or failed",
@@ -34,3 +40,4 @@ GROUPS: dict[str, dict[str, str]] = {
 }
 
 COMMANDS: dict[str, str] = {name: text for group in GROUPS.values() for name, text in group.items()}
+MODULES = {"setup": "prepare"}  # no file may be named setup.py: it could be taken for our package of that name

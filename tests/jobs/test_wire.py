@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import zlib
 
 from jobs.wire import BOOT, LOADER, _package, boot_arguments
 
@@ -18,7 +19,7 @@ def test_the_package_holds_all_of_jobs_and_nothing_else() -> None:
     data = _package("marker")
     head, _, rest = data.partition(b"\n")
     package = rest[int(head) :].partition(b"\n")[2]
-    sent = json.loads(package)
+    sent = json.loads(zlib.decompress(package))
     assert sent["marker"] == "marker"
     assert {name.partition(".")[0] for name in sent["modules"]} == {"jobs"}
     assert "jobs.agent" in sent["modules"]

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from jobs.errors import NotFound, SpecError
+from orchestrator.inventory import read_site
 from orchestrator.yamlfile import parse
-from setup.site import LOCAL, Host, Site
+from setup.site import LOCAL, Host, Site, shipped
 
 
 def site(text: str) -> Site:
@@ -70,3 +71,36 @@ def test_a_file_is_read_like_any_other_of_ours(tmp_path: Path) -> None:
     path = tmp_path / "site.yaml"
     path.write_text("hosts: {ada: {ssh: ada}}\n", encoding="utf-8")
     assert Site.of(load(path)).host("ada").ssh == "ada"
+
+
+def test_a_lab_whose_hosts_are_shipped_needs_only_its_user_name(tmp_path: Path) -> None:
+    path = tmp_path / "site.yaml"
+    path.write_text("extends: pilcam2\nuser: alice\nhosts:\n  ada: {ssh: my-ada, user: root}\n  own: {ssh: x}\n")
+    found = read_site(path)
+    assert found.name == "pilcam2"
+    assert list(found.hosts) == [LOCAL, "nodal", "grace", "ada", "own"]
+    assert [found.host(name).user for name in found.hosts] == [None, "alice", "alice", "root", "alice"]
+    assert (found.host("ada").ssh, found.host("ada").expect["architecture"]) == ("my-ada", "aarch64")
+    assert found.contact is not None and found.contact["fr"] != found.contact["en"]
+
+
+def test_a_shipped_site_that_does_not_exist_is_named_with_its_nearest(tmp_path: Path) -> None:
+    path = tmp_path / "site.yaml"
+    path.write_text("extends: pilcam\n")
+    with pytest.raises(NotFound, match="Did you mean 'pilcam2'"):
+        read_site(path)
+    assert shipped("pilcam2").is_file()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("contact: [a]", "contact: must be a text, or one in each language"),
+        ("hosts: {a: {ssh: a, shared_with: {en: x}}}", "shared_with: must be a text, or one in each language"),
+        ("hosts: {a: {ssh: a, fingerprint: md5}}", "fingerprint: must be a fingerprint"),
+        ("user: -oProxyCommand=x", "user: cannot be part of a connection"),
+    ],
+)
+def test_what_documents_need_is_checked(text: str, message: str) -> None:
+    with pytest.raises(SpecError, match=message):
+        site(text)

@@ -1,0 +1,125 @@
+"""`orch setup` on the lab: two processors over real ssh, one home; conda, pip and torch really run on both."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from lab.cluster import USER, Lab
+from lab.rootfs import cache
+from standins.place import Standins
+from standins.rattler import unpacked
+
+from jobs.folder import Home
+
+from .conftest import Orch
+
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("needs_arm")]
+SITE = "hosts:\n" + "".join(f"  {name}: {{ssh: {name}, shared_home: lab}}\n" for name in ("nodal", "grace", "ada"))
+PYTHON = "/usr/bin/python3"
+MINOR = "3.11"  # of Debian 12, on which the lab's hosts stand
+
+
+@pytest.fixture(scope="session")
+def rattlers() -> dict[str, Path]:
+    """py-rattler for both processors: fetched before a test moves to the lab's laptop, which has no internet."""
+    return {arch: unpacked(cache(), arch) for arch in ("x86_64", "aarch64")}
+
+
+@pytest.fixture
+def words(
+    rattlers: dict[str, Path], lab: Lab, orch_home: Home, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> Iterator[list[str]]:
+    """The command for the lab: a conda for x86_64 stands in the home, as a person left it; none for aarch64."""
+    told = lab["nodal"].run(PYTHON, "-c", "import sys; print('%d.%d' % sys.version_info[:2])").stdout.strip()
+    if told != MINOR:
+        pytest.skip(f"nodal has Python {told}, the lab's aarch64 hosts have {MINOR}")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "orch.yaml").write_text("{}\n")
+    (tmp_path / "site.yaml").write_text(SITE)
+    home, inside = lab.user_home, f"/home/{USER}"
+    standins = Standins(home / "standins", f"{inside}/standins", PYTHON, MINOR)
+    for arch, folder in rattlers.items():
+        shutil.copytree(folder, home / "standins" / f"site-{arch}")
+    standins.conda(home / "miniforge3", "linux-64", PYTHON)
+    (home / "miniforge3" / "site").symlink_to(f"{inside}/standins/site-x86_64")
+    standins.miniforge(home / "standins" / "aarch64.sh", PYTHON, f"{inside}/standins/site-aarch64")
+    (home / ".config" / "pip").mkdir(parents=True)
+    (home / ".config" / "pip" / "pip.conf").write_text(f"[global]\nindex-url = {standins.pypi}\n")
+    owner = home.stat()
+    subprocess.run(["chown", "-R", "-h", f"{owner.st_uid}:{owner.st_gid}", str(home)], check=True)
+    mirrors = [
+        "--wheels",
+        standins.index,
+        "--channel",
+        standins.channel,
+        "--miniforge",
+        f"{standins.address('')}/{{arch}}.sh",
+    ]
+    yield ["setup", *mirrors, "--python-version", MINOR]
+    for name in (".orch", "standins", "miniforge3", ".config", ".conda"):
+        shutil.rmtree(home / name, ignore_errors=True)
+
+
+def made(lab: Lab, arch: str) -> dict[str, str]:
+    (path,) = (lab.user_home / ".orch" / "envs" / arch).glob("*/orch-env.json")
+    return dict(json.loads(path.read_text()), prefix=path.parent.name)
+
+
+def test_nodal_then_grace_then_both_again(orch: Orch, words: list[str], lab: Lab) -> None:
+    """One version for both, an environment each, Miniforge only where it lacks; again: nothing, over one connection."""
+    measured = orch("doctor", "--all")
+    assert measured.code in (0, 6), measured.err
+    for host in ("nodal", "grace"):
+        said = orch(*words, "--host", host, "--yes", "--only", "conda,environment,verification")
+        assert said.code == 0, said.err
+    x86, arm = made(lab, "x86_64"), made(lab, "aarch64")
+    assert (x86["torch"], arm["torch"]) == ("2.6.0+cu126", "2.6.0+cu126")  # 2.7.1 is there for x86_64 alone
+    assert x86["conda"]["path"] == f"/home/{USER}/miniforge3/bin/conda"  # type: ignore[index]
+    assert arm["conda"]["path"] == f"/home/{USER}/.orch/conda/aarch64/bin/conda"  # type: ignore[index]
+    files = {wheel["name"]: wheel["file"] for wheel in arm["wheels"]}  # type: ignore[index]
+    assert files["torch"].endswith("_aarch64.whl") and "triton" not in files
+    for host in ("nodal", "grace"):
+        before = lab[host].connections
+        again = orch(*words, "--host", host, "--yes")
+        assert again.out.startswith(f"{host}: nothing to do"), again.out + again.err
+        assert lab[host].connections == before + 1
+
+
+def test_ada_takes_what_grace_made_and_proves_it_on_its_own_card(orch: Orch, words: list[str], lab: Lab) -> None:
+    only = ["--yes", "--only", "conda,environment,verification"]
+    assert orch(*words, "--host", "grace", *only).code == 0
+    plan = orch(*words, "--host", "ada", "--dry-run", "--json")
+    due = [step["step"] for step in json.loads(plan.out)["steps"] if not step["done"]]
+    assert due == ["verification"]
+    assert orch(*words, "--host", "ada", *only).code == 0
+    folder = lab.user_home / ".orch" / "envs" / "aarch64"
+    assert sorted(path.name for path in folder.glob("*.verified/*")) == ["ada.json", "grace.json"]
+
+
+def test_a_connection_that_is_cut_in_the_middle_is_gone_on_with(orch: Orch, words: list[str], lab: Lab) -> None:
+    import threading
+
+    only = ["--yes", "--only", "conda,environment,verification"]
+    folder = lab.user_home / ".orch" / "envs" / "x86_64"
+
+    def cut() -> None:
+        deadline = time.monotonic() + 60
+        while not list(folder.glob("*.build.json")) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        lab["nodal"].end_sessions()
+
+    with_cut = threading.Thread(target=cut)
+    with_cut.start()
+    broken = orch(*words, "--host", "nodal", *only)
+    with_cut.join()
+    assert broken.code == 5, broken.err
+    assert not list(folder.glob("*/orch-env.json"))
+    said = orch(*words, "--host", "nodal", *only)
+    assert said.code == 0, said.err
+    assert made(lab, "x86_64")["torch"].startswith("2.")
