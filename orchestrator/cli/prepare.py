@@ -120,7 +120,8 @@ def _one(host: Host, args: Namespace, settings: Settings, out: Output) -> dict[s
             after = apply(planned, lines.tell)
         seconds = time.monotonic() - began
         out.result(f"{host.name} is ready ({seconds:.0f} s). Undo: orch setup --host {host.name} --undo")
-        out.next("orch sweep augmentations" + ("" if host.is_local else f" --hosts {host.name}"))
+        there = "" if host.is_local else f"ssh {host.name}, then there: "
+        out.next(f"{there}orch sweep augmentations")
         return {**told, "steps": [item.to_json() for item in after], "changed": True}
 
 
