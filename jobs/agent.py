@@ -307,6 +307,7 @@ def _blocks(path: str, offset: int) -> Iterator[bytes]:
 
 
 TRUTHS = ("truths", "survived", "vscode_look", "vscode_reset", "vscode_shelves", "vscode_purge")
+LOCAL = ("vscode_local", "vscode_make_local", "vscode_undo_local")
 
 # Verbs by name. An empty text: a method of `Agent`. Else the module of `jobs` with `def <verb>(agent, ...)`, which is
 # imported when it is asked for, so that a contact which does not need it does not wait for it.
@@ -316,8 +317,9 @@ VERBS: Dict[str, str] = {
     **dict.fromkeys(("verify_environment", "weigh_environment", "remove_environment"), "provision"),
     **dict.fromkeys(TRUTHS, "truths"),
     "ask_program": "asking",
+    **dict.fromkeys(LOCAL, "vscode_local"),
 }
-HOMELESS = ("open", "probe", *TRUTHS, "environments", "survey", "ask_program")  # need no open home
+HOMELESS = ("open", "probe", *TRUTHS, *LOCAL, "environments", "survey", "ask_program")  # need no open home
 
 
 def _verb(agent: Agent, name: str) -> Callable[..., Any]:

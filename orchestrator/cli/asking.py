@@ -19,7 +19,12 @@ def agreed(question: str, yes: bool, out: Output) -> bool:
     """
     if yes:
         return True
-    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+    if not may_ask():
         raise UsageError(f"{question} There is no terminal to ask on", "look at the list above, then add --yes")
     out.note(f"{question} [y/N] ")
     return sys.stdin.readline().strip().lower() in ("y", "yes", "o", "oui")
+
+
+def may_ask() -> bool:
+    """Tell whether a person sits at a terminal."""
+    return sys.stdin.isatty() and sys.stderr.isatty()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from argparse import Namespace
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,8 @@ from jobs.homes import open_home
 
 from .. import datasets
 from ..config import PROJECT_FILE, DataSource, Settings
+from ..inventory import SITE_FILE
+from ..sitewriting import write_site
 from ..sweep import SHIPPED
 from ..userfile import quoted
 from ..words import counted
@@ -59,8 +61,12 @@ def run(args: Namespace, settings: Settings, out: Output) -> int:
     datasets.save(home, name, document, replace=True)
     _write(base / PROJECT_FILE, _project(name, source, base))
     _write(base / SWEEP, _sweep(name))
-    out.json({"data": name, "source": source._asdict(), "hash": document["hash"], "files": [PROJECT_FILE, SWEEP]})
+    hosts = write_site(base, settings)
+    files = [PROJECT_FILE, SWEEP, *([SITE_FILE] if hosts else [])]
+    told = {"data": name, "source": source._asdict(), "hash": document["hash"], "files": files, "hosts": hosts}
+    out.json(told)
     _tell(out, document, source, suggested)
+    _tell_files(out, files, hosts)
     return 0
 
 
@@ -164,5 +170,13 @@ def _tell(out: Output, document: Mapping[str, Any], source: DataSource, suggeste
         out.result(f"  pattern {source.groups}   (change it in {PROJECT_FILE}: data.…groups)")
     for note in document.get("notes", ()):
         out.note(f"  {note}")
-    out.result(f"Wrote {PROJECT_FILE} and {SWEEP}.")
+
+
+def _tell_files(out: Output, files: Sequence[str], hosts: Sequence[str]) -> None:
+    if hosts:
+        listed = ", ".join(hosts)
+        out.result(f"Hosts from your ssh config: {listed} (shared home not checked yet: orch doctor --all).")
+    out.result(f"Wrote {', '.join(files[:-1])} and {files[-1]}.")
     out.next("orch sweep augmentations --dry-run")
+    if hosts:
+        out.next("orch doctor --all")

@@ -14,7 +14,7 @@ from jobs.wire import Wire
 from ..config import Settings
 from ..inventory import chosen, connect, load_site
 from ..words import counted
-from .asking import agreed
+from .asking import agreed, may_ask
 from .output import Output
 from .parser import Parser
 from .steplines import StepLines
@@ -34,6 +34,8 @@ orch setup --host grace --only environment,verification
 orch setup --host grace --undo
 orch setup --explain
 orch setup --host grace --purge 14
+orch setup --host grace --only vscode-local
+orch setup --host grace --show ssh
 """
 
 
@@ -60,6 +62,14 @@ def add_arguments(parser: Parser) -> None:
         "--reset-vscode", action="store_true", help="park VS Code's server even if it fits or may be alive elsewhere"
     )
     parser.add_argument(
+        "--vscode-local", action="store_true", help="let VS Code's server lie on each host's own disk, once and for all"
+    )
+    parser.add_argument(
+        "--show",
+        choices=("vscode", "ssh"),
+        help="print what belongs on the laptop: settings of VS Code; ssh configuration, keys and fingerprint",
+    )
+    parser.add_argument(
         "--purge",
         type=float,
         nargs="?",
@@ -74,6 +84,10 @@ def run(args: Namespace, settings: Settings, out: Output) -> int:
     hosts = chosen(settings, args.host, args.all)
     if args.explain:
         return _explain(hosts, settings, args, out)
+    if args.show:
+        from .showing import show
+
+        return show(args.show, hosts, settings, out)
     answers, failed = [], []
     for host in hosts:
         try:
@@ -98,7 +112,7 @@ def _one(host: Host, args: Namespace, settings: Settings, out: Output) -> dict[s
         if args.purge is not None:
             return _purge(wire, host, args, out)
         wanted = _target(_open(wire, host, args), host, args, settings)
-        steps = select(_steps(wire, wanted, args), args.only)
+        steps = select(_steps(wire, wanted, host, args, settings, out), args.only)
         if args.undo:
             return _undo(wire, host, steps, args, out)
         planned = plan(steps)
@@ -156,10 +170,25 @@ def _neighbours(host: Host, settings: Settings) -> dict[str, Neighbour]:
     return found
 
 
-def _steps(wire: Wire, wanted: Target, args: Namespace) -> list[Step]:
-    from setup import provision, vscode
+def _steps(wire: Wire, wanted: Target, host: Host, args: Namespace, settings: Settings, out: Output) -> list[Step]:
+    from setup import provision, vscode, vscode_local
 
-    return [*provision.steps(wire, wanted), vscode.step(wire, force=args.reset_vscode)]
+    base = vscode_local.base_of(host, load_site(settings).hosts.values())
+    always = [*provision.steps(wire, wanted), vscode.step(wire, force=args.reset_vscode)]
+    asked = args.vscode_local or vscode_local.NAME in (args.only or "").split(",")
+    if asked or vscode_local.is_wanted(wire, base) or _accepts_link(host, args, out):
+        return [*always, vscode_local.step(wire, base)]
+    return always
+
+
+def _accepts_link(host: Host, args: Namespace, out: Output) -> bool:
+    """Offer the permanent cure where hosts share a home: only to a person at a terminal, never by `--yes`."""
+    silent = args.yes or args.dry_run or args.undo or args.only or not host.shared_home
+    if silent or not may_ask():
+        return False
+    return agreed(
+        "Let VS Code's server lie on this host's own disk (--vscode-local)? It cures it for good.", False, out
+    )
 
 
 def _notes(wanted: Target) -> list[str]:

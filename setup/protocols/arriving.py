@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 
+from ..sshhelp import KEY_COMMANDS, host_block
 from .blocks import Block, Code, Heading, Items, Note, Paragraph, Table, Text, same
 from .guide import UNKNOWN, Guide, Machine, in_file
 
@@ -173,11 +174,11 @@ def key(guide: Guide) -> Iterator[Block]:
             "omettez-les ainsi que l'avant-dernière, et tapez la phrase secrète à chaque connexion.",
         )
     )
-    yield Code(_WINDOWS, ("windows",))
+    yield Code(KEY_COMMANDS["windows"], ("windows",))
     yield Heading(same("macOS"), 2)
-    yield Code(_MACOS, ("macos",))
+    yield Code(KEY_COMMANDS["macos"], ("macos",))
     yield Heading(same("Linux"), 2)
-    yield Code(_LINUX, ("linux",), expected="ssh-ed25519 AAAA…")
+    yield Code(KEY_COMMANDS["linux"], ("linux",), expected="ssh-ed25519 AAAA…")
     yield Paragraph(
         Text(
             "The last line shows the public key (or puts it into the clipboard): one line that begins with "
@@ -186,21 +187,6 @@ def key(guide: Guide) -> Iterator[Block]:
             "commence par `ssh-ed25519`. C'est elle que vous envoyez.",
         )
     )
-
-
-_WINDOWS = r"""Set-Service ssh-agent -StartupType Automatic
-Start-Service ssh-agent
-mkdir -Force $HOME\.ssh
-ssh-keygen -t ed25519 -f $HOME\.ssh\id_ed25519
-ssh-add $HOME\.ssh\id_ed25519
-Get-Content $HOME\.ssh\id_ed25519.pub | Set-Clipboard"""
-_MACOS = """ssh-keygen -t ed25519 -f ~/.ssh/id_ed25519
-ssh-add --apple-use-keychain ~/.ssh/id_ed25519
-pbcopy < ~/.ssh/id_ed25519.pub"""
-_LINUX = """ssh-keygen -t ed25519 -f ~/.ssh/id_ed25519
-eval "$(ssh-agent -s)"
-ssh-add ~/.ssh/id_ed25519
-cat ~/.ssh/id_ed25519.pub"""
 
 
 def configuration(guide: Guide) -> Iterator[Block]:
@@ -220,16 +206,7 @@ def configuration(guide: Guide) -> Iterator[Block]:
 
 def _host_block(machine: Machine, user: str) -> str:
     host = machine.host
-    options = {
-        "HostName": host.address,
-        "Port": host.port,
-        "User": host.user or user,
-        "IdentityFile": "~/.ssh/id_ed25519",
-        "ProxyJump": host.jump,
-        "ServerAliveInterval": 30,
-    }
-    lines = [f"    {name} {value}" for name, value in options.items() if value is not None]
-    return "\n".join([f"Host {machine.alias}", *lines])
+    return host_block(machine.alias, host.address, host.user or user, host.port, host.jump)
 
 
 def first_connection(guide: Guide) -> Iterator[Block]:
