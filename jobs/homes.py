@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import threading
 from typing import Any, Dict, Iterator
 
 from . import CONTRACT
@@ -57,11 +58,24 @@ def _make(home: Home) -> Any:
     return read_json(home.identity)
 
 
+_umask = threading.Lock()
+_inside = [0, 0]  # blocks of `private` entered in this process, and the umask before the first of them
+
+
 @contextlib.contextmanager
 def private() -> Iterator[None]:
-    """Let files and folders made inside be their owner's alone, whatever the session's umask."""
-    before = os.umask(0o077)
+    """Let files and folders made inside be their owner's alone, whatever the session's umask.
+
+    The umask belongs to the process: of several threads the first one in sets it and the last one out restores it.
+    """
+    with _umask:
+        if not _inside[0]:
+            _inside[1] = os.umask(0o077)
+        _inside[0] += 1
     try:
         yield
     finally:
-        os.umask(before)
+        with _umask:
+            _inside[0] -= 1
+            if not _inside[0]:
+                os.umask(_inside[1])

@@ -45,6 +45,16 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name)
 
 
+@pytest.fixture(autouse=True)
+def _same_umask() -> Iterator[None]:
+    """No test leaves another umask to the next one."""
+    before = os.umask(0o022)
+    os.umask(before)
+    yield
+    left = os.umask(before)
+    assert left == before, f"the test left the umask at {left:03o}"
+
+
 @pytest.fixture
 def hostile_path(tmp_path: Path) -> Path:
     """An existing folder whose name holds blanks, both quotes, a newline, accents and shell signs."""

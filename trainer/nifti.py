@@ -142,7 +142,7 @@ def _open(path: Path) -> tuple[Any, str]:
     """Read a file once; return the nibabel image over its bytes, and the SHA-256 of the bytes."""
     stored = _bytes(path)
     sha256 = hashlib.sha256(stored).hexdigest()
-    with _door(path):
+    with _door(path), np.errstate(over="ignore", invalid="ignore"):  # a damaged header can hold any number
         raw = gzip.decompress(stored) if stored[:2] == b"\x1f\x8b" else stored
         image = _decode(raw)
         # Before anything is allocated: a damaged header can claim thousands of gigabytes.
