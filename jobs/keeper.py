@@ -88,10 +88,10 @@ class Keeper:
         self._close_if_served(batch)
 
     def _close_if_served(self, batch: str) -> None:
+        """Each entry was seen to have its folder; not asked again: a folder that is away for a moment had begun."""
         if not self.open[batch]:
             del self.open[batch]
-            if not self.queue.due(batch):  # the folders decide
-                self.queue.delete(batch)
+            self.queue.delete(batch)
 
     def _count_served(self, entry: Entry) -> None:
         if entry.batch in self.open:

@@ -24,12 +24,22 @@ def ask(folder: RunFolder, by: str, grace: Optional[float]) -> bool:
         Not even an empty file can be made.
     """
     first = not os.path.exists(folder.stop)
-    wish = {"at": time.time(), "by": by}
+    now = time.time()
+    if not first and _kill_time(folder, now) <= now + (GRACE if grace is None else grace):
+        return False  # the watcher may not have read the shorter grace yet: asking again must not put it off
+    wish = {"at": now, "by": by}
     try:
         write_json(folder.stop, wish if grace is None else {**wish, "grace": grace})
     except OSError:  # a full disk often has room for a name: an empty request counts too
         os.close(os.open(folder.stop, os.O_WRONLY | os.O_CREAT, 0o666))
     return first
+
+
+def _kill_time(folder: RunFolder, now: float) -> float:
+    """When the request that stands there has SIGKILL sent, in seconds since 1970."""
+    wish = read_json(folder.stop)
+    at = wish.get("at") if isinstance(wish, dict) else None
+    return (float(at) if isinstance(at, (int, float)) else now) + (grace_of(folder) or 0.0)
 
 
 def grace_of(folder: RunFolder) -> Optional[float]:
