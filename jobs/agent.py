@@ -75,7 +75,7 @@ class Agent:
         self,
         known: Iterable[Any] = (),
         sweeps: Optional[List[str]] = None,
-        journal: int = 0,
+        journal: Optional[int] = 0,
         others: "tuple[str, ...] | list[str]" = (),
     ) -> Stream:
         """Send what is new since `known` (rows of sweep, job, attempt, offset, final).
@@ -84,6 +84,8 @@ class Agent:
         ----------
         others:
             Own names of the machines of this home that are asked as well: each tells of what it has run itself.
+        journal:
+            Byte offset from which the journal is sent; None: somebody else sends it.
 
         The first chunk is the list of the sweeps' records, each other one a list of reports: whoever reads may forget
         a chunk before the next. The final answer holds what stands in the journal after the byte offset `journal`.
@@ -102,8 +104,10 @@ class Agent:
                 yield batch
                 batch = []
         yield batch
-        lines = read(self.home.journal, journal)
-        told = {"lines": lines.events, "offset": lines.offset}
+        told: Reply = {"lines": [], "offset": None}
+        if journal is not None:
+            lines = read(self.home.journal, journal)
+            told = {"lines": lines.events, "offset": lines.offset}
         return {"journal": told, "keeper": keeper, "host": host.name(), "t": time.time()}
 
     def stop(self, jobs: List[Tuple[str, str]], grace: Optional[float] = None, by: str = "") -> Reply:
@@ -224,7 +228,7 @@ VERBS: Dict[str, str] = {
     **dict.fromkeys(("open", "probe", "collect", "stop", "log", "show", "note"), ""),
     "submit": "submitting",
     **dict.fromkeys(("withdraw", "declare_dead"), "moving"),
-    **dict.fromkeys(("brief", "take_code"), "briefing"),
+    **dict.fromkeys(("brief", "take_code", "take_patch"), "briefing"),
     **dict.fromkeys(("register_data", "make_split"), "registering"),
     **dict.fromkeys(("environments", "survey", "install_conda", "remove_conda", "provision"), "provision"),
     **dict.fromkeys(("verify_environment", "weigh_environment", "remove_environment"), "provision"),

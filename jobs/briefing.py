@@ -94,7 +94,6 @@ def take_code(
     files: Mapping[str, str],
     pack: str,
     programs: List[str],
-    patch: Optional[Mapping[str, str]] = None,
 ) -> Reply:
     """Take in a code snapshot, unless it is here; return its folder.
 
@@ -106,8 +105,6 @@ def take_code(
         The files, as `asking.pack` makes it.
     programs:
         Files that may be executed.
-    patch:
-        `{"name", "text"}` of what was not committed, kept beside the snapshots.
 
     Raises
     ------
@@ -120,8 +117,6 @@ def take_code(
     aside = os.path.join(agent.home.code, ".{}.{}".format(hash, os.urandom(4).hex()))
     try:
         os.makedirs(agent.home.code, exist_ok=True)
-        if patch:
-            write_bytes(os.path.join(agent.home.code, os.path.basename(patch["name"])), patch["text"].encode())
         if not os.path.isdir(target):
             write_json(target + ".json", {"contract": CONTRACT, "hash": hash, "files": dict(files)})
             unpack(pack, aside)
@@ -134,6 +129,23 @@ def take_code(
     finally:
         shutil.rmtree(aside, ignore_errors=True)
     return {"path": target, "host": host.name()}
+
+
+def take_patch(agent: Agent, name: str, text: str) -> Reply:
+    """Keep what was not committed beside the code snapshots.
+
+    Raises
+    ------
+    DiskError
+        The home cannot be written.
+    """
+    path = os.path.join(agent.home.code, os.path.basename(name))
+    try:
+        os.makedirs(agent.home.code, exist_ok=True)
+        write_bytes(path, text.encode())
+    except OSError as error:
+        raise disk_error(error, path) from error
+    return {"path": path}
 
 
 def _check(folder: str, files: Mapping[str, str]) -> None:

@@ -105,8 +105,11 @@ class Collector:
                 continue
             self._told.add((name, sweeps))
             for entry in self.queue.entries(name):
-                wanted = (sweeps is None or entry.key[0] in sweeps) and entry.key not in self.known
-                if wanted and not os.path.isdir(self.queue.run_folder(entry.key).path):
+                if (sweeps is not None and entry.key[0] not in sweeps) or entry.key in self.known:
+                    continue
+                if os.path.isdir(self.queue.run_folder(entry.key).path):  # it began since the folders were looked at
+                    yield from self._attempt(entry.key)
+                else:
                     yield self._report(entry.key, entry.job, judge(Evidence(attempt=False)))
                     self.known[entry.key] = Known(0, False)
 

@@ -45,6 +45,8 @@ class SweepFile:
         Words with placeholders; values by placeholder, in order. Empty for the trainer.
     code, env, resources:
         Files to snapshot (empty: the trainer's own); variables; what the file asks for, by name.
+    hosts:
+        Hosts of the site file that share the jobs, `("auto",)`, or empty: not said.
     notes:
         What was decided for the writer, each with its reason.
     """
@@ -67,6 +69,7 @@ class SweepFile:
     code: tuple[str, ...] = ()
     env: Mapping[str, str] = field(default_factory=dict)
     resources: Mapping[str, int] = field(default_factory=dict)
+    hosts: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
 
@@ -123,12 +126,17 @@ def load_sweep(path: Path, project: Path | None = None) -> SweepFile:
         "code": tuple(given.get("code", ())),
         "env": {name: grid.plain(value) for name, value in given.get("env", {}).items()},
         "resources": {name: int(value) for name, value in given.get("resources", {}).items()},
+        "hosts": _hosts(given.get("hosts")),
     }
     if not valid_name(common["name"]):
         raise document.error((), f"the file name '{path.stem}' cannot name a sweep", "add a line `sweep: NAME`")
     if _kind(document) == COMMAND:
         return _command_sweep(document, common)
     return _trainer_sweep(document, common)
+
+
+def _hosts(given: str | list[str] | None) -> tuple[str, ...]:
+    return (given,) if isinstance(given, str) else tuple(given or ())
 
 
 def _base(path: Path, project: Path | None) -> Path:
