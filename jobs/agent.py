@@ -141,12 +141,11 @@ class Agent:
         return "asked to stop" if stop.wake(last, place, first) else "had ended"
 
     def log(self, sweep: str, job: str, number: Optional[int] = None, offset: int = 0, follow: bool = False) -> Stream:
-        """Send a log's bytes from an offset (as text), on and on with `follow` until the attempt has ended."""
-        attempts = self.home.attempts(sweep, job)
-        folders = [folder for folder in attempts if number in (None, folder.attempt)]
-        if not folders:
-            raise NotFound("job {} has no attempt {} with a log".format(job, number or ""), "orch show " + job)
-        folder, told = folders[-1], time.monotonic()
+        """Send a log's bytes from an offset (as text); with `follow` from its begin on until the attempt has ended."""
+        folder = yield from self._begun(sweep, job, number, follow)
+        if folder is None:
+            return {"offset": offset, "attempt": None}
+        told = time.monotonic()
         decoder = codecs.getincrementaldecoder("utf-8")("replace")  # a block may end within a letter
         while True:
             ended = self.verdict(folder).state != RUNNING
@@ -155,6 +154,27 @@ class Agent:
                 yield decoder.decode(block)
             if ended or not follow or self.client_left():
                 return {"offset": offset - len(decoder.getstate()[0]), "attempt": folder.attempt}
+            if time.monotonic() - told > ALIVE_WAIT:
+                told = time.monotonic()
+                yield ""
+            time.sleep(FOLLOW_WAIT)
+
+    def _begun(
+        self, sweep: str, job: str, number: Optional[int], follow: bool
+    ) -> Generator[str, None, Optional[RunFolder]]:
+        """The attempt that is meant; one that waits is waited for with `follow`. None: the client left meanwhile."""
+        told = time.monotonic()
+        while True:
+            attempts = self.home.attempts(sweep, job)
+            folders = [folder for folder in attempts if number in (None, folder.attempt)]
+            if folders:
+                return folders[-1]
+            if not follow or not any(entry.key[:2] == (sweep, job) for entry in self.queue.waiting()):
+                if self.home.attempts(sweep, job) == attempts:  # else it began between the two looks
+                    raise NotFound("job {} has no attempt {} with a log".format(job, number or ""), "orch show " + job)
+                continue
+            if self.client_left():
+                return None
             if time.monotonic() - told > ALIVE_WAIT:
                 told = time.monotonic()
                 yield ""

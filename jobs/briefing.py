@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 from typing import TYPE_CHECKING, Any, Dict, Iterator, List, Mapping, Optional
 
-from . import CONTRACT, envs, host, limits
+from . import CONTRACT, disktest, envs, host, limits
 from .asking import unpack
 from .atomic import file_sha256, read_json, write_bytes, write_json
 from .errors import ContractError, DataError, disk_error
@@ -43,7 +44,7 @@ def brief(agent: Agent, sweep: Optional[str] = None) -> Reply:
         "environment": next((env for env in found if env["state"] == envs.VERIFIED), None),
         "environments": [{key: env[key] for key in ("prefix", "state", "reason")} for env in found],
         "live": len(_listing(os.path.join(agent.local.path, "locks"))),
-        "disk": _room(agent.home.path),
+        "disk": room(agent.home.path),
         "data": [summary(document, path) for document, path in _manifests(agent.home)],
         "splits": {name: list(_splits(agent.home, name)) for name in _listing(agent.home.data)},
         "record": record,
@@ -52,12 +53,19 @@ def brief(agent: Agent, sweep: Optional[str] = None) -> Reply:
     }
 
 
-def _room(path: str) -> Dict[str, Optional[int]]:
+def room(path: str) -> Dict[str, Optional[int]]:
+    """Return what may still be written below a path, quotas included: `free_bytes`, `free_files`; None: unknown."""
     try:
-        room = os.statvfs(path)
-    except OSError:
+        found = disktest.room(path)
+        quotas = disktest.quota() or []
+    except (OSError, subprocess.TimeoutExpired):
         return {"free_bytes": None, "free_files": None}
-    return {"free_bytes": room.f_bavail * room.f_frsize, "free_files": room.f_favail if room.f_files else None}
+    left = {}
+    for key in ("bytes", "files"):
+        rest = [row["limit_" + key] - row["used_" + key] for row in quotas if row["limit_" + key]]
+        known = [number for number in (found["free_" + key], *(max(0, one) for one in rest)) if number is not None]
+        left["free_" + key] = min(known, default=None)
+    return left
 
 
 def _manifests(home: Home) -> "Iterator[tuple[Dict[str, Any], str]]":

@@ -36,7 +36,7 @@ def submit(
     Parameters
     ----------
     record:
-        The sweep's record, replaced in one step; None leaves it.
+        The sweep's record, replaced in one step (one that `grows` keeps its cells); None leaves it.
     jobs:
         `JobSpec.to_json` objects. A job that waits, runs or is done is left alone.
     again:
@@ -155,5 +155,9 @@ def _fence(agent: Agent, due: List[Dict[str, Any]]) -> None:
 def _write_record(agent: Agent, record: Dict[str, Any]) -> None:
     path = agent.home.sweep(record["name"])
     before = read_json(path) or {}
+    if record.get("grows"):  # single commands, one after another: those of before stay
+        fresh = {cell["id"] for cell in record["cells"]}
+        kept = [cell for cell in before.get("cells", ()) if cell["id"] not in fresh]
+        record = {**record, "cells": [*kept, *record["cells"]]}
     os.makedirs(agent.home.sweeps, exist_ok=True)
     write_json(path, {**record, "created": before.get("created", record["created"])})

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from jobs.errors import OrchError, UsageError
+from jobs.errors import DiskError, OrchError, UsageError
 from jobs.spec import JobSpec
 from jobs.state import QUEUED, RUNNING
 
-from . import history, placement
+from . import history, placement, price
 from .dispatch import LOCAL, Contact
 from .fleet import Fleet
 from .places import Place
@@ -31,14 +31,41 @@ class Spread:
         Host by job id.
     lines:
         What people are told of it.
-    outcome:
-        All that was worked out, or None where there is one host only.
+    outcome, offers:
+        All that was worked out, and what each host offers.
     """
 
     specs: tuple[JobSpec, ...]
     placed: Mapping[str, str]
     lines: tuple[str, ...] = ()
-    outcome: placement.Placed | None = None
+    outcome: placement.Placed = placement.NOTHING
+    offers: Mapping[str, placement.Offer] = field(default_factory=dict)
+
+
+def cost(places: Mapping[str, Place], prepared: Prepared, spread: Spread) -> tuple[price.Price, dict[str, Any]]:
+    """Return what the due jobs will cost, and what is free in each orch home."""
+    rooms = {name: place.room() for name, place in places.items()}
+    made = prepared.plan
+    checkpoints = price.checkpoint_bytes(made.sweep.train, len(made.data.classes)) if made.data else None
+    gpus = max((spec.resources.gpus for spec in spread.specs), default=0)
+    homes, lanes = {name: home for name, (home, _) in rooms.items()}, {}
+    for name, offer in spread.offers.items():
+        lanes[name] = offer.lanes
+    found = price.price(spread.outcome, homes, lanes, gpus, checkpoints)
+    return found, {home: dict(free) for home, free in rooms.values()}
+
+
+def refuse_lacking(name: str, lacks: Sequence[str]) -> None:
+    """Refuse a sweep that will not fit.
+
+    Raises
+    ------
+    DiskError
+        With what would help.
+    """
+    if lacks:
+        hint = f"free some space, choose a part (orch plan {name} --folds 0), or name another home: in the site file"
+        raise DiskError("; ".join(lacks), hint)
 
 
 def spread(index: Index, places: Mapping[str, Place], prepared: Prepared, due: Sequence[JobSpec]) -> Spread:
@@ -56,13 +83,12 @@ def spread(index: Index, places: Mapping[str, Place], prepared: Prepared, due: S
     UsageError
         No host can ever run one of the jobs.
     """
-    (first, *others) = places
-    if not others and first == LOCAL:
-        return Spread(tuple(due), {spec.id: first for spec in due})
+    here = list(places) == [LOCAL]
     offers = _offers(index, places, prepared)
     outcome = placement.place(placement.blocks_of(due), offers)
-    lines = tuple(placement.describe(outcome)) if due else ()
-    return Spread(_made_for(prepared, due, outcome), outcome.hosts, lines, outcome)
+    lines = tuple(placement.describe(outcome)) if due and not here else ()
+    specs = tuple(due) if here else _made_for(prepared, due, outcome)
+    return Spread(specs, outcome.hosts, lines, outcome, {offer.host: offer for offer in offers})
 
 
 def _offers(index: Index, places: Mapping[str, Place], prepared: Prepared) -> list[placement.Offer]:

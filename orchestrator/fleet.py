@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import queue
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
 from typing import Any, NamedTuple
 
@@ -16,6 +17,7 @@ from .config import Settings
 from .dispatch import LOCAL, Contact
 
 SIDE_BY_SIDE = 16  # hosts that are asked at the same time
+AGAIN = 20.0  # seconds until a silent host is tried again
 _AHEAD = 8  # chunks that may wait to be taken in: memory stays small
 
 
@@ -43,6 +45,7 @@ class Fleet:
         self.contacts: dict[str, Contact] = dict(contacts)
         self.silent: dict[str, OrchError] = dict(silent or {})
         self.records: dict[str, Mapping[str, Any]] = {}  # sweeps' records as the index has them
+        self._revival: Revival | None = None
 
     @classmethod
     def open(cls, settings: Settings, hosts: Sequence[str], create: bool = True) -> Fleet:
@@ -79,7 +82,16 @@ class Fleet:
                     silent[name] = found
         fleet = cls(contacts, silent)
         fleet._drop_twins()
+        fleet._revival = Revival(settings)
         return fleet
+
+    def revive(self) -> list[str]:
+        """Take hosts back in that answer again; asks now and then, in the background. Returns their names."""
+        back = self._revival.look(list(self.silent)) if self._revival else {}
+        for name, contact in back.items():
+            self.contacts[name] = contact
+            self.silent.pop(name, None)
+        return list(back)
 
     def _drop_twins(self) -> None:
         """Keep one contact with each machine: this one may also stand in the site file under a name."""
@@ -96,6 +108,8 @@ class Fleet:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if self._revival:
+            self._revival.close()
         for contact in self.contacts.values():
             contact.wire.close()
 
@@ -191,6 +205,41 @@ class Fleet:
                 yield item
         finally:
             given_up.set()
+
+
+class Revival:
+    """Tries silent hosts again in the background, so that nobody waits for a time-out."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._tries: dict[str, Future[Contact]] = {}
+        self._next: dict[str, float] = {}
+        self._pool = ThreadPoolExecutor(SIDE_BY_SIDE)
+
+    def look(self, silent: Sequence[str]) -> dict[str, Contact]:
+        """Return the hosts that answer by now; begin another try of the others when it is time."""
+        back = {}
+        for name in silent:
+            attempt = self._tries.get(name)
+            if attempt and attempt.done():
+                del self._tries[name]
+                self._next[name] = time.monotonic() + AGAIN
+                if attempt.exception() is None:
+                    back[name] = attempt.result()
+            elif not attempt and time.monotonic() >= self._next.get(name, 0.0):
+                self._tries[name] = self._pool.submit(Contact, self._settings, False, name)
+        return back
+
+    def close(self) -> None:
+        """Let go of what is still being tried."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+        for attempt in self._tries.values():
+            attempt.add_done_callback(_close_if_open)
+
+
+def _close_if_open(attempt: Future[Contact]) -> None:
+    if not attempt.cancelled() and attempt.exception() is None:
+        attempt.result().wire.close()
 
 
 def _stream_of(contact: Contact, ask: Callable[[Contact], Iterator[Any]]) -> Iterator[Item]:

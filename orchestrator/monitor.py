@@ -10,6 +10,7 @@ from . import progress
 from .cli.output import Output
 from .collect import refresh, watched_scores
 from .fleet import Fleet
+from .moving import Mover
 from .progress import Progress, duration
 from .store import Index, JobRow
 
@@ -29,12 +30,24 @@ class Monitor:
         Value that is shown for running jobs, and whose best is shown.
     steps:
         Steps that one job has at most, for the time left.
+    mover:
+        Moves waiting jobs to idle hosts; None leaves them where they are.
     """
 
-    def __init__(self, fleet: Fleet, index: Index, sweep: str, metric: str | None, steps: int | None = None):
+    def __init__(
+        self,
+        fleet: Fleet,
+        index: Index,
+        sweep: str,
+        metric: str | None,
+        steps: int | None = None,
+        mover: Mover | None = None,
+    ) -> None:
+        self._mover = mover
         self._fleet, self._index, self._sweep = fleet, index, sweep
         self._metric, self._steps = metric, steps
         self._spans: dict[str, float] = {}
+        self._back: list[str] = []
         self._began = time.monotonic()
 
     def look(self) -> Progress:
@@ -45,6 +58,8 @@ class Monitor:
         Unreachable
             No host answers.
         """
+        for host in self._fleet.revive():
+            self._back.append(f"{host} answers again")
         self._spans.update(refresh(self._fleet, self._index, [self._sweep]).spans)
         rows, scores = self._index.jobs(self._sweep), watched_scores(self._index, self._sweep, self._metric)
         return progress.measure(rows, self._metric, self._spans, self._steps, scores)
@@ -56,11 +71,21 @@ class Monitor:
             while True:
                 now = self.look()
                 show(now)
-                if now.over:
+                if not now.over:
+                    self._moved(out)
+                if now.over and not self._moved(out):
                     return now
                 pause = FASTEST if now.ended != ended else min(SLOWEST, pause * 1.3)
                 ended = now.ended
                 time.sleep(pause)
+
+    def _moved(self, out: Output) -> bool:
+        """Move what waits on a slow or silent host; tell of it."""
+        lines = self._mover.consider() if self._mover else []
+        for line in [*self._back, *lines]:
+            out.note(line)
+        self._back.clear()
+        return bool(lines)
 
     @contextmanager
     def _display(self, out: Output) -> Iterator[Callable[[Progress], None]]:

@@ -15,7 +15,6 @@ from jobs.atomic import canonical
 from jobs.spec import JobSpec
 
 from .progress import duration
-from .words import counted
 
 UNKNOWN = 60.0  # seconds that a job counts where no host has run any like it
 
@@ -63,8 +62,8 @@ class Placed:
         Seconds until each host's last job ends.
     first:
         Name of the first block, and the seconds until it has ended.
-    seconds:
-        Seconds of one job by host, as they were counted.
+    seconds, known:
+        Seconds of one job by host, as they were counted; the hosts where that is known.
     """
 
     hosts: Mapping[str, str]
@@ -72,6 +71,10 @@ class Placed:
     finish: Mapping[str, float]
     first: tuple[str, float] = ("", 0.0)
     seconds: Mapping[str, float] = field(default_factory=dict)
+    known: frozenset[str] = frozenset()
+
+
+NOTHING = Placed({}, {}, {})
 
 
 class _Lanes:
@@ -123,10 +126,11 @@ def place(blocks: Iterable[Block], offers: Sequence[Offer]) -> Placed:
         hosts.update(zip(block.jobs, taken, strict=True))
         reasons.update(dict.fromkeys(block.jobs, _why(block, chosen, end, bool(known), len(offers))))
         first = first if first[0] or not block.name else (block.name, end)
+    used = set(hosts.values())
     for free in lanes.free.values():
         for end, _, host in free:
-            finish[host] = max(end, finish.get(host, 0.0)) if host in hosts.values() else 0.0
-    return Placed(hosts, reasons, finish, first, seconds)
+            finish[host] = max(end, finish.get(host, 0.0)) if host in used else 0.0
+    return Placed(hosts, reasons, finish, first, seconds, frozenset(offer.host for offer in offers if offer.seconds))
 
 
 def _why(block: Block, kind: str, end: float, known: bool, offers: int) -> str:
@@ -172,8 +176,9 @@ def describe(placed: Placed) -> list[str]:
     for host in placed.hosts.values():
         counts[host] = counts.get(host, 0) + 1
     parts = [f"{host} {counts[host]}" for host in placed.seconds if host in counts]
-    took = ", ".join(f"{host} {duration(placed.seconds[host])}" for host in placed.seconds if host in counts)
-    lines = [f"{' · '.join(parts)}   (seconds of one job, from your history: {took})"]
+    lines = [f"{' · '.join(parts)}   ({_pace(placed, counts)})"]
+    if not placed.known:
+        return lines
     slowest = max(placed.finish, key=lambda host: placed.finish[host], default="")
     if slowest:
         lines.append(f"about {duration(placed.finish[slowest])}, {slowest} last")
@@ -182,6 +187,10 @@ def describe(placed: Placed) -> list[str]:
     return lines
 
 
-def summary(placed: Placed) -> str:
-    """Return one line for logs: `35 jobs on 3 hosts`."""
-    return f"{counted(len(placed.hosts), 'job')} on {counted(len(set(placed.hosts.values())), 'host')}"
+def _pace(placed: Placed, counts: Mapping[str, int]) -> str:
+    if not placed.known:
+        return "no history yet: all hosts counted as equal" if len(counts) > 1 else "no history yet"
+    took = (f"{host} {duration(placed.seconds[host])}" for host in placed.seconds if host in counts)
+    unknown = [host for host in counts if host not in placed.known]
+    guessed = f"; {', '.join(unknown)} guessed" if unknown else ""
+    return f"time of one job, from your history: {', '.join(took)}{guessed}"

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from jobs import gpu, limits
+from jobs import briefing, gpu, limits
 from jobs.atomic import read_json
 from jobs.errors import NotFound, OrchError
 from jobs.folder import Home
@@ -85,6 +85,10 @@ class Place(ABC):
         """Return what can run side by side."""
 
     @abstractmethod
+    def room(self) -> tuple[str, Mapping[str, int | None]]:
+        """Return the id of the orch home, and what may still be written there (`free_bytes`, `free_files`)."""
+
+    @abstractmethod
     def keep_patch(self, patch: provenance.Patch | None) -> None:
         """Keep what was not committed beside the code."""
 
@@ -154,6 +158,10 @@ class LocalPlace(Place):
     def capacity(self) -> Capacity:
         """See `Place`."""
         return Capacity(limits.cpus().value or 1, len(gpu.look().cards), self.settings.parallel)
+
+    def room(self) -> tuple[str, Mapping[str, int | None]]:
+        """See `Place`."""
+        return str(self.identity["id"]), briefing.room(self.home.path)
 
     def keep_patch(self, patch: provenance.Patch | None) -> None:
         """See `Place`."""
@@ -340,6 +348,10 @@ class HostPlace(Place):
     def capacity(self) -> Capacity:
         """See `Place`."""
         return Capacity(int(self.told["cpus"]), len(self.told["cards"]), self._settings.parallel)
+
+    def room(self) -> tuple[str, Mapping[str, int | None]]:
+        """See `Place`."""
+        return self.contact.home_id, self.told["disk"]
 
     def keep_patch(self, patch: provenance.Patch | None) -> None:
         """See `Place`."""

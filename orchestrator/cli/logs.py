@@ -32,8 +32,8 @@ def run(args: Namespace, settings: Settings, out: Output) -> int:
     """Print the log; with `--json` one object per piece."""
     with fresh_index(settings) as (fleet, index):
         row = pick_one(index, args.job, args.sweep)
-        if row.state == QUEUED and args.attempt is None and row.attempts <= 1:
-            raise NotFound(f"{row.label} has not begun: it has no log yet", f"orch why {row.label}")
+        if row.state == QUEUED and args.attempt is None and row.attempts <= 1 and not args.follow:
+            raise NotFound(f"{row.label} has not begun: it has no log yet", f"orch logs {row.label} -f waits for it")
         printed = False
         for text in fleet.of(row.host).log(row.sweep, row.id, args.attempt, 0, args.follow):
             printed = printed or bool(text)

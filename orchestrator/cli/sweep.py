@@ -12,11 +12,12 @@ from typing import Any
 from jobs.spec import JobSpec
 from jobs.state import DONE, FAILED, HOLES
 
-from .. import dispatching, planning
+from .. import dispatching, planning, price
 from ..collect import own_index, refresh
 from ..config import Settings
 from ..fleet import Fleet
 from ..monitor import Monitor
+from ..moving import Mover
 from ..places import places_of
 from ..plan import Plan
 from ..progress import Progress, counts_text
@@ -95,13 +96,14 @@ def run(args: Namespace, settings: Settings, out: Output) -> int:
             out.json({"sweep": sweep.name, "jobs": planned})
             out.next(_command(args))
             return 0
+        dispatching.refuse_lacking(sweep.name, price.lacking(*dispatching.cost(places, prepared, spread)))
         answers = _submit(fleet, prepared, spread, again, rows, settings.parallel, out)
         refresh(fleet, index, [sweep.name])
         if args.detach:
             out.json({"sweep": sweep.name, "answers": answers})
             out.next("orch status --watch")
             return 0
-        return _attend(fleet, index, prepared.plan, out)
+        return _attend(fleet, index, prepared, spread, out)
 
 
 def is_due(row: JobRow | None, keep_failed: bool) -> bool:
@@ -170,10 +172,12 @@ def _submit(
     return answers
 
 
-def _attend(fleet: Fleet, index: Index, plan: Plan, out: Output) -> int:
+def _attend(fleet: Fleet, index: Index, prepared: planning.Prepared, spread: dispatching.Spread, out: Output) -> int:
     """Watch until it is over, or until Ctrl-C: the jobs go on."""
-    sweep = plan.sweep
-    monitor = Monitor(fleet, index, sweep.name, sweep.metric, sweep.train.get("epochs"))
+    plan, sweep = prepared.plan, prepared.plan.sweep
+    made = {host: {spec.id: spec for spec in one.specs} for host, one in prepared.plans.items()}
+    mover = Mover(fleet, index, made, spread.offers) if len(spread.offers) > 1 else None
+    monitor = Monitor(fleet, index, sweep.name, sweep.metric, sweep.train.get("epochs"), mover)
     try:
         last = monitor.follow(out)
     except KeyboardInterrupt:

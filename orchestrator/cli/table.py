@@ -17,12 +17,17 @@ GROUPS: dict[str, dict[str, str]] = {
     "hosts": {
         "setup": "Prepare a host: environment with the right torch, proof that it computes, VS Code",
         "hosts": "List the hosts of the site file with what was last known of them",
+        "host": "Say what only a person can know of a host: that it will not come back",
         "doctor": "Measure the truths of hosts, each with evidence and repair",
         "protocols": "Write the access protocols: French and English, Markdown and Word",
     },
     "sweeps": {
         "sweep": "Plan a sweep, run what is missing, show progress",
+        "run": "Run one command as a job: its output here, its exit code passed on",
+        "plan": "What a sweep will cost: hours by host, finish, bytes and files against what is free",
         "status": "What runs, waits, is done or failed",
+        "attach": "Watch a sweep that runs, from any machine",
+        "sync": "Bring what is new on all hosts into the index",
         "logs": "What a job printed",
         "stop": "Stop jobs: the trainer writes a checkpoint first",
         "retry": "Start a new attempt of ended jobs",

@@ -1,0 +1,178 @@
+"""Waiting jobs move from a slow or silent host to an idle one, when it is proved that they did not start."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+from jobs.atomic import canonical
+from jobs.errors import OrchError
+from jobs.spec import JobSpec
+from jobs.state import QUEUED, RUNNING, UNREACHABLE
+
+from .dispatch import Contact
+from .fleet import Fleet
+from .placement import Offer
+from .store import Index, JobRow
+from .words import counted
+
+GAIN = 0.8  # a job moves when it would end within this share of the time that it would take where it waits
+
+
+class Move(NamedTuple):
+    """One waiting job, from where to where, and why; jobs of one `block` move together or not at all."""
+
+    job: JobRow
+    source: str
+    target: str
+    why: str
+    block: str = ""
+
+
+@dataclass
+class _Load:
+    """A host's jobs: how many run and, newest last, which wait; and the blocks of which some have begun anywhere."""
+
+    running: int
+    waiting: list[JobRow]
+    begun: set[str]
+
+
+def moves(rows: Sequence[JobRow], offers: Mapping[str, Offer], silent: Mapping[str, str]) -> list[Move]:
+    """Return which waiting jobs should move. Pure.
+
+    Parameters
+    ----------
+    rows:
+        All jobs that the index knows.
+    offers:
+        What each host that answers offers to these jobs.
+    silent:
+        Hosts that do not answer, with the reason.
+    """
+    begun = {block_of(row) for row in rows if not _waits(row)}
+    loads = {host: _Load(0, [], begun) for host in [*offers, *silent]}
+    for row in rows:
+        if row.host in loads:
+            loads[row.host].running += row.state == RUNNING
+            if _waits(row):
+                loads[row.host].waiting.append(row)
+    return list(_balanced(loads, offers, silent))
+
+
+def _waits(row: JobRow) -> bool:
+    return row.state == QUEUED or (row.state == UNREACHABLE and row.known_state == QUEUED)
+
+
+def _balanced(loads: dict[str, _Load], offers: Mapping[str, Offer], silent: Mapping[str, str]) -> Iterator[Move]:
+    free = {host: offers[host].lanes - loads[host].running - len(loads[host].waiting) for host in offers}
+    while True:
+        target = max(free, key=lambda host: (free[host], -(offers[host].seconds or 0.0)), default="")
+        sources = [host for host in loads if host != target and loads[host].waiting]
+        if not target or free[target] <= 0 or not sources:
+            return
+        source = max(sources, key=lambda host: len(loads[host].waiting))
+        why = silent.get(source) or _faster(loads[source], offers[source], offers[target])
+        taken = [(loads[source].waiting[-1], source)]
+        together = source not in silent and offers[source].kind != offers[target].kind
+        if together:
+            taken = _whole_block(loads, source)
+        if not why or not taken:
+            return
+        free[target] -= len(taken)
+        for row, holder in taken:
+            loads[holder].waiting.remove(row)
+            yield Move(row, holder, target, why, block_of(row) if together else "")
+
+
+def _whole_block(loads: Mapping[str, _Load], source: str) -> list[tuple[JobRow, str]]:
+    """Jobs and hosts of a block of which none has begun: a comparison moves to another kind of host as a whole."""
+    whole = [block_of(row) for row in loads[source].waiting if block_of(row) not in loads[source].begun]
+    if not whole:
+        return []
+    return [(row, host) for host, load in loads.items() for row in load.waiting if block_of(row) == whole[-1]]
+
+
+def block_of(row: JobRow) -> str:
+    """Return what a comparison needs together with a job: its fold and seed, else the job alone."""
+    if "fold" not in row.names:
+        return row.id
+    return canonical([row.names.get("fold"), row.names.get("seed")])
+
+
+def _faster(load: _Load, here: Offer, there: Offer) -> str:
+    """Why the last job in a queue would end sooner on an idle host, or an empty text."""
+    if not here.seconds or not there.seconds:
+        return f"{there.host} is idle"
+    rounds = 1 + (load.running + len(load.waiting) - 1) // max(1, here.lanes)
+    return f"{there.host} is idle" if there.seconds < GAIN * rounds * here.seconds else ""
+
+
+class Mover:
+    """Moves the jobs of one sweep while it is watched.
+
+    Parameters
+    ----------
+    specs:
+        By host and job id, the jobs as they would run there.
+    offers:
+        What each host offers.
+    """
+
+    def __init__(
+        self, fleet: Fleet, index: Index, specs: Mapping[str, Mapping[str, JobSpec]], offers: Mapping[str, Offer]
+    ) -> None:
+        self._fleet, self._index, self._specs, self._offers = fleet, index, specs, offers
+
+    def consider(self) -> list[str]:
+        """Move what should move; return a line for each host that gave jobs away."""
+        mine = {job for made in self._specs.values() for job in made}
+        offers = {host: offer for host, offer in self._offers.items() if host in self._fleet.contacts}
+        silent = {host: "it does not answer" for host in self._fleet.silent if host in self._offers}
+        rows = [row for row in self._index.jobs() if row.id in mine]
+        groups: dict[tuple[str, str, str], list[Move]] = {}
+        for move in moves(rows, offers, silent):
+            groups.setdefault((move.block or move.source, move.target, move.block), []).append(move)
+        return [line for some in groups.values() if (line := self._move(some))]
+
+    def _move(self, some: Sequence[Move]) -> str:
+        """Take jobs back, which proves that they did not start, then queue them anew; empty when none could be.
+
+        Of a block that moves to another kind of host all are taken back, or those that were stay where they waited.
+        """
+        target, why = some[0].target, some[0].why
+        sources = sorted({move.source for move in some})
+        moved: dict[str, tuple[str, int]] = {}  # job id -> host where it waited, attempt that was taken back
+        try:
+            for source in sources:
+                asked = [(move.job.sweep, move.job.id) for move in some if move.source == source]
+                moved.update(self._taken(source, asked, f"moved from {source} to {target}: {why}"))
+            stays = bool(some[0].block) and len(moved) < len(some)
+            for source in sources:
+                mine = {job: attempt for job, (place, attempt) in moved.items() if place == source}
+                self._queue(mine, source if stays else target, source, why)
+        except OrchError as error:  # what was taken back is a hole: the same sweep again fills it
+            return f"could not move jobs to {target}: {error.message}"
+        if stays or not moved:
+            return ""
+        return f"{counted(len(moved), 'waiting job')} moved from {', '.join(sources)} to {target}: {why}"
+
+    def _taken(self, source: str, asked: Sequence[tuple[str, str]], why: str) -> dict[str, tuple[str, int]]:
+        holder = self._holder(source)
+        taken = holder.withdraw(asked, why) if holder else []
+        return {item["id"]: (source, int(item["attempt"])) for item in taken if item["action"] == "withdrawn"}
+
+    def _queue(self, attempts: Mapping[str, int], host: str, source: str, why: str) -> None:
+        if not attempts:
+            return
+        reason = f"moved from {source}: {why}" if host != source else "others of its comparison have begun here"
+        specs = [replace(self._specs[host][job], placement={"host": host, "reason": reason}) for job in attempts]
+        self._fleet.contacts[host].submit(None, [spec.to_json() for spec in specs], floors=attempts)
+
+    def _holder(self, source: str) -> Contact | None:
+        """Who can take jobs back from a host's queue: the host itself, else another host of the same orch home."""
+        if source in self._fleet.contacts:
+            return self._fleet.contacts[source]
+        homes = [home for (home, _), host in self._index.machines().items() if host == source]
+        return next(filter(None, (self._fleet.of_home(home) for home in homes)), None)
