@@ -9,9 +9,10 @@ from . import events, host
 from .attempt import claim_of, evidence, handed_in, place_of, read_cases, read_exit, read_job, read_result
 from .errors import ContractError
 from .folder import Home, HostFolder, RunFolder
-from .queue import Key, Queue
+from .holds import Holds
+from .queue import Entry, Key, Queue
 from .spec import JobSpec
-from .state import ENDED, Evidence, Verdict, judge
+from .state import ENDED, QUEUED, Evidence, Verdict, judge
 
 
 class Known(NamedTuple):
@@ -35,6 +36,7 @@ class Collector:
         self.queue = Queue(home, host.name())
         self.known: Dict[Key, Known] = {(row[0], row[1], row[2]): Known(row[3], bool(row[4])) for row in known}
         self._settled: Dict[Tuple[str, str], int] = {}  # (sweep, job) -> mtime of its folder when all was final
+        self._holds = Holds(local)
         self._told: Set[Tuple[str, Optional[FrozenSet[str]]]] = set()  # batches told of, and for which sweeps
 
     def reports(self, sweeps: Optional[List[str]] = None) -> Iterator[Dict[str, Any]]:
@@ -84,16 +86,18 @@ class Collector:
         yield report
 
     def _queued(self, sweeps: Optional[FrozenSet[str]]) -> Iterator[Dict[str, Any]]:
-        batches = self.queue.batches()
-        self._told = {told for told in self._told if told[0] in batches}
+        batches, holds = self.queue.batches(), Holds(self.local)
+        self._told = {told for told in self._told if told[0] in batches} if holds == self._holds else set()
+        self._holds = holds
         for name in batches:
             if (name, sweeps) in self._told:
                 continue
             self._told.add((name, sweeps))
             for entry in self.queue.entries(name):
-                wanted = (sweeps is None or entry.key[0] in sweeps) and entry.key not in self.known
+                new = entry.key not in self.known or bool(holds.gpus) or entry.key[0] in holds.sweeps
+                wanted = (sweeps is None or entry.key[0] in sweeps) and new
                 if wanted and not os.path.isdir(self.queue.run_folder(entry.key).path):
-                    yield self._report(entry.key, entry.job, judge(Evidence(attempt=False)))
+                    yield self._report(entry.key, entry.job, _waiting(entry, holds))
                     self.known[entry.key] = Known(0, False)
 
     def _report(self, key: Key, spec: Optional[Dict[str, Any]], verdict: Verdict) -> Dict[str, Any]:
@@ -110,6 +114,11 @@ class Collector:
             "events": [],
             "offset": 0,
         }
+
+
+def _waiting(entry: Entry, holds: Holds) -> Verdict:
+    why = holds.why(entry.job) if holds else ""
+    return Verdict(QUEUED, why) if why else judge(Evidence(attempt=False))
 
 
 def _lines(folder: RunFolder, offset: int) -> events.Lines:

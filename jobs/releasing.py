@@ -1,0 +1,23 @@
+"""A verb of the agent: let go what waits on purpose."""
+
+from __future__ import annotations
+
+from typing import Any, Dict, List
+
+from .agent import Agent
+from .holds import Holds, release_gpus
+from .keeper import rouse
+from .lease import holding
+
+
+def release(agent: Agent, sweeps: List[str], gpus: bool = False) -> Dict[str, Any]:
+    """Start the jobs of held sweeps after all, and use the GPUs again; say what was held, and how many jobs go on."""
+    with holding(agent.local.queue_lock):
+        holds = Holds(agent.local)
+        held = [entry for entry in agent.queue.waiting() if holds.hold_of(entry.job)]
+        names = holds.release(sweeps)
+        again = release_gpus(agent.local) if gpus else False
+        left = Holds(agent.local)
+        jobs = sum(left.hold_of(entry.job) is None for entry in held)
+    rouse(agent.home, agent.local)
+    return {"sweeps": names, "gpus": again, "jobs": jobs}
