@@ -121,7 +121,7 @@ class Agent:
             action, number, resume = self._next_attempt(spec, spec.id in again)
             answers.append({"id": spec.id, "action": action, "attempt": number})
             if action == "queued":
-                due.append({**job, "attempt": number, "resume": resume})
+                due.append({**job, "attempt": number, "resume": resume, "retry": None})
         return answers, due
 
     def _next_attempt(self, spec: JobSpec, again: bool) -> Tuple[str, int, Optional[str]]:

@@ -161,14 +161,20 @@ def release_gpus(local: HostFolder) -> bool:
     return was
 
 
-def has_room(path: str) -> bool:
-    """Tell whether a disk takes a file, by writing one: free space and quota as the system tells them may lie."""
+def has_room(path: str, most: int = ROOM_MOST) -> bool:
+    """Tell whether a disk takes a file, by writing one: free space and quota as the system tells them may lie.
+
+    Parameters
+    ----------
+    most:
+        Bytes to write at most; a 20th of the disk, if that is less.
+    """
     folder = path
     while not os.path.isdir(folder) and os.path.dirname(folder) != folder:
         folder = os.path.dirname(folder)
     probe = os.path.join(folder, ".probe-{}-{}".format(os.getpid(), os.urandom(4).hex()))
     try:
-        _write_probe(probe, folder)
+        _write_probe(probe, folder, most)
     except OSError as error:
         return error.errno not in (errno.ENOSPC, errno.EDQUOT)  # another trouble is for the job itself to tell
     finally:
@@ -177,9 +183,11 @@ def has_room(path: str) -> bool:
     return True
 
 
-def _write_probe(path: str, folder: str) -> None:
+def _write_probe(path: str, folder: str, most: int) -> None:
     disk = os.statvfs(folder)
-    size = max(ROOM_LEAST, min(ROOM_MOST, disk.f_blocks * disk.f_frsize // ROOM_SHARE))
+    size = max(ROOM_LEAST, min(most, disk.f_blocks * disk.f_frsize // ROOM_SHARE))
+    if disk.f_bavail * disk.f_frsize < size:  # do not take the last bytes from those who write
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     with open(path, "xb", buffering=0) as handle:
         block = bytes(1 << 16)
         for _ in range(0, size, len(block)):

@@ -127,7 +127,7 @@ def table_of(job: Mapping[str, Any]) -> Dict[str, Rule]:
 def _rule(name: str, value: Any) -> Optional[Rule]:
     action = value.get("action") if isinstance(value, dict) else value
     before = TABLE.get(name)
-    if before is None or action not in ACTIONS:
+    if before is None or not isinstance(action, str) or action not in ACTIONS:
         return None
     tries = value.get("tries") if isinstance(value, dict) else None
     if isinstance(tries, int) and not isinstance(tries, bool) and tries >= 0:

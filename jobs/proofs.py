@@ -9,6 +9,7 @@ from typing import List, Mapping, NamedTuple, Optional
 
 from . import limits
 from .failure import BY_NAME, Proof
+from .holds import ROOM_LEAST, has_room
 
 _CLOCK_SLACK = 5.0  # seconds by which the kernel's log and its process times may differ
 _UNTOLD = ("unknown", "code_error", "killed", "crashed")  # kinds behind which a lost card can hide
@@ -97,6 +98,13 @@ def _records(path: str) -> List[str]:
         return records
     finally:
         os.close(log)
+
+
+def silent_disk(failure: Mapping[str, str], path: str) -> Optional[Proof]:
+    """Tell whether a run folder's disk is full where the log does not say so: then it could not take those words."""
+    if failure["kind"] != "unknown" or has_room(path, ROOM_LEAST):
+        return None
+    return Proof("disk_full", "the run folder's disk takes no file (proved by writing one), so the log may lack words")
 
 
 def lost_card(failure: Mapping[str, str], gpus: List[str]) -> Optional[Proof]:

@@ -25,7 +25,7 @@ from .errors import OrchError
 from .failure import Proof, diagnose
 from .folder import Home, HostFolder, RunFolder
 from .lease import take
-from .proofs import lost_card, memory_kill, oom_counter, oom_kills
+from .proofs import lost_card, memory_kill, oom_counter, oom_kills, silent_disk
 from .slots import Lease
 from .spawn import spawn
 
@@ -249,8 +249,9 @@ class Watch:
         elif ended.status == 128 + signal.SIGKILL:
             proved = memory_kill(self.oom, self.oom_before, self.child, self.child_start)
         failure = diagnose(self.folder, ended.status, ended.signal, proved)
-        lost = lost_card(failure, self.lease.device["gpus"]) if failure else None
-        return diagnose(self.folder, ended.status, ended.signal, lost) if lost else failure
+        if failure:
+            proved = silent_disk(failure, self.folder.path) or lost_card(failure, self.lease.device["gpus"])
+        return diagnose(self.folder, ended.status, ended.signal, proved) if failure and proved else failure
 
     def _handed_in(self) -> bool:
         return _try(lambda: read_result(self.folder)[0] == "valid", False)

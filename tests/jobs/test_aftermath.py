@@ -1,0 +1,424 @@
+"""After a failure, on the host: next attempts queued exactly once, holds, sick GPUs, with real agents and keepers."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from local_host import LocalHost, fill, sh, until
+from test_slots import stand_in
+
+from jobs.atomic import read_json
+from jobs.attempt import read_exit
+from jobs.holds import Holds
+from jobs.lease import holding, is_held
+from jobs.spec import Cell, JobSpec
+
+ENDED = {"done", "failed", "stopped", "interrupted"}
+GREEDY = """
+import json, os
+micro = int(os.environ.get("ORCH_MICRO_BATCH", 32))
+if micro > {fits}:
+    raise SystemExit("torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB")
+print(json.dumps({{"batch": 32, "micro": micro, "steps": 32 // micro}}))
+"""
+
+
+def batch_job(host: LocalHost, program: str, **more: Any) -> dict[str, Any]:
+    """A command with a grid axis `batch_size`, whose sweep says that it can compute less at once."""
+    cell = Cell("command", {"argv": [program], "grid": {"batch_size": 32}})
+    policy = {"out_of_memory_gpu": "retry_smaller"}
+    argv = (sys.executable, "-c", program)
+    return JobSpec("s", "batch_size=32", {}, cell, argv, str(host.work), policy=policy, **more).to_json()
+
+
+def attempts(host: LocalHost, job: dict[str, Any]) -> list[int]:
+    return [folder.attempt for folder in host.home.attempts(job["sweep"], job["id"])]
+
+
+def spec_of(host: LocalHost, job: dict[str, Any], attempt: int) -> dict[str, Any]:
+    return dict(json.loads(Path(host.folder(job, attempt).job).read_text()))
+
+
+def ended(host: LocalHost, job: dict[str, Any], attempt: int) -> dict[str, Any]:
+    """Wait until an attempt has its record and its watcher has done what follows."""
+    folder = host.folder(job, attempt)
+    until(lambda: read_exit(folder), what=f"attempt {attempt} has ended")
+    until(lambda: not is_held(host.local.attempt_lock(folder)), what="its watcher has let go")
+    found = read_exit(folder)
+    assert found is not None
+    return found
+
+
+def show(host: LocalHost, job: dict[str, Any]) -> dict[str, Any]:
+    return host.wire.call("show", sweep=job["sweep"], job=job["id"])  # type: ignore[no-any-return]
+
+
+def held(host: LocalHost, job: dict[str, Any]) -> str:
+    """The reason of a job that waits on purpose, as a new agent reports it; empty when it is not held."""
+    report = host.report(job)
+    reason = str(report["verdict"].get("reason", ""))
+    return reason if report["verdict"]["state"] == "queued" and reason.startswith("held: ") else ""
+
+
+def test_out_of_memory_goes_on_with_half_the_micro_batch_until_it_fits(host: LocalHost) -> None:
+    """Injected: a program that fails above 8 samples at once. Lost: nothing; 32, 16, 8 with one effective batch."""
+    job = batch_job(host, GREEDY.format(fits=8))
+    host.submit(job)
+    host.wire.close()  # the laptop is away
+    until(lambda: attempts(host, job) == [1, 2, 3], what="three attempts")
+    ended(host, job, 3)
+    host.wire = host.connect()
+    assert host.report(job)["attempt"] == 3
+    assert host.state(job) == "done"
+    assert [spec_of(host, job, number)["tuning"] for number in (1, 2, 3)] == [
+        {}, {"micro_batch": 16}, {"micro_batch": 8},
+    ]  # fmt: skip
+    assert json.loads(host.log(job, 3)) == {"batch": 32, "micro": 8, "steps": 4}
+    third = spec_of(host, job, 3)
+    assert third["id"] == job["id"] and third["cell"] == job["cell"]
+    assert {key: third["retry"][key] for key in ("of", "kind", "action", "reason")} == {
+        "of": 2,
+        "kind": "out_of_memory_gpu",
+        "action": "retry_smaller",
+        "reason": "again with 4 x 8 (same effective batch)",
+    }
+    first = ended(host, job, 1)
+    assert first["decision"] == {
+        "action": "retry_smaller",
+        "changes": {"micro_batch": 16},
+        "reason": "again with 2 x 16 (same effective batch)",
+    }
+    host.settle()
+    assert locks_left(host) == []
+
+
+def test_halving_ends_at_one_sample(host: LocalHost) -> None:
+    job = batch_job(host, GREEDY.format(fits=0))
+    host.submit(job)
+    until(lambda: attempts(host, job)[-1:] == [6] and read_exit(host.folder(job, 6)), what="six attempts")
+    until(lambda: host.state(job) == "failed")
+    host.settle()
+    assert attempts(host, job) == [1, 2, 3, 4, 5, 6]
+    assert ended(host, job, 6)["decision"]["action"] == "never"
+
+
+def test_a_killed_job_is_started_once_more_from_its_last_checkpoint(host: LocalHost) -> None:
+    script = 'touch "$ORCH_RUN/last.pt"; test "${ORCH_RUN%2}" = "$ORCH_RUN" || exit 0; kill -9 $$'
+    job = host.job("a", sh(script))
+    host.submit(job)
+    until(lambda: host.report(job).get("attempt") == 2 and host.state(job) == "done", what="a second attempt")
+    second = spec_of(host, job, 2)
+    assert second["resume"] == host.folder(job, 1).path
+    assert second["retry"]["kind"] == "killed"
+
+
+@pytest.mark.parametrize("reason", ["sleep 60", "kill -9 $$"])
+def test_a_stop_by_a_person_never_starts_it_again(host: LocalHost, reason: str) -> None:
+    job = host.job("a", sh(f"trap '{reason}' TERM; echo up; while :; do sleep 0.05; done"))
+    host.submit(job)
+    until(lambda: host.state(job) == "running" and host.log(job) == "up\n")
+    host.wire.call("stop", jobs=[["s", job["id"]]], grace=0.3)
+    until(lambda: host.state(job) == "stopped")
+    host.settle()
+    assert attempts(host, job) == [1]
+
+
+def test_a_stop_that_comes_just_after_a_failure_holds_too(host: LocalHost) -> None:
+    """Injected: the stop request written when the program has ended and its watcher waits for the queue's lock."""
+    job = host.job("a", sh("kill -9 $$"))
+    with holding(host.local.queue_lock):
+        from jobs.queue import Queue
+
+        Queue(host.home, host.about["host"]).add([{**job, "attempt": 1, "resume": None}])
+    host.submit(host.job("bell", ("/bin/true",)))
+    with holding(host.local.queue_lock):
+        if until(lambda: read_exit(host.folder(job))) and is_held(host.local.attempt_lock(host.folder(job))):
+            Path(host.folder(job).stop).touch()
+    until(lambda: not is_held(host.local.attempt_lock(host.folder(job))))
+    host.settle()
+    stopped = Path(host.folder(job).stop).exists()
+    assert attempts(host, job) == ([1] if stopped else [1, 2])
+
+
+def test_a_next_attempt_counts_as_running_until_it_is_queued(host: LocalHost) -> None:
+    """Injected: the queue's lock held for a while when a job fails. Never seen: `failed` before the last attempt."""
+    job, seen = batch_job(host, GREEDY.format(fits=16)), set()
+    host.submit(job)
+    lock = holding(host.local.queue_lock)
+    with lock:
+        until(lambda: Path(host.folder(job).path).is_dir() and read_exit(host.folder(job)), what="a record")
+        report = show_state(host, job)
+    seen.add(report)
+    until(lambda: seen.add(host.state(job)) or host.state(job) == "done", what="done")
+    assert "failed" not in seen
+
+
+def show_state(host: LocalHost, job: dict[str, Any]) -> str:
+    from jobs.attempt import evidence, read_job
+    from jobs.state import judge
+
+    folder = host.folder(job)
+    return judge(evidence(folder, read_job(folder) or {}, host.local)).state
+
+
+@pytest.mark.parametrize("rule", ["never", {"action": "retry_smaller", "tries": 1}])
+def test_a_sweep_changes_the_rules(host: LocalHost, rule: Any) -> None:
+    job = {**batch_job(host, GREEDY.format(fits=1)), "policy": {"out_of_memory_gpu": rule}}
+    last = 1 if rule == "never" else 2
+    host.submit(job)
+    until(lambda: host.report(job).get("attempt") == last and host.state(job) == "failed")
+    host.settle()
+    assert attempts(host, job) == list(range(1, last + 1))
+
+
+@pytest.mark.parametrize("killed_at", ["record", "queue"])
+def test_a_watcher_killed_before_or_after_it_queued_the_next_attempt(host: LocalHost, killed_at: str) -> None:
+    """Injected: SIGKILL to the watcher between its record and the next attempt, and right after. 10 times each.
+
+    The queue's lock, held by the test, stops the watcher at the first point. Lost: no next attempt. Doubled: none.
+    """
+    for number in range(10):
+        job = host.job(f"j{number}", sh("echo x >> begun-$0; kill -9 $$".replace("$0", str(number))))
+        folder = host.folder(job)
+        host.submit(job)
+        if killed_at == "record":
+            _kill_between(host, job)
+        else:
+            until(lambda folder=folder: Path(folder.path).is_dir())
+            identity = read_json(host.local.attempt_lock(folder)) or {"watcher": [0]}
+            until(lambda job=job: host.home.attempts("s", job["id"])[-1].attempt == 2 or _waits(host, job))
+            if identity["watcher"][0]:
+                _kill(identity["watcher"][0])
+        for _ in range(3):  # any command, and as often as you like
+            with_agent = host.connect()
+            with_agent.close()
+        until(lambda job=job: attempts(host, job) == [1, 2], what="one next attempt")
+        until(lambda job=job: host.state(job) in ENDED)
+        begun = Path(host.work, f"begun-{number}").read_text().count("x")
+        assert (begun, attempts(host, job)) == (2, [1, 2])
+    host.settle()
+    assert locks_left(host) == []
+
+
+def _kill_between(host: LocalHost, job: dict[str, Any]) -> None:
+    """Kill the watcher of an attempt when its record is written and nothing is queued yet."""
+    folder = host.folder(job)
+    with holding(host.local.queue_lock):
+        record = until(lambda: Path(folder.path).is_dir() and read_exit(folder), what="a record")
+        assert record["decision"]["action"] == "retry"
+        lock = host.local.attempt_lock(folder)
+        identity = read_json(lock)
+        if identity and is_held(lock):
+            _kill(identity["watcher"][0])
+            until(lambda: not is_held(lock), what="the watcher is gone")
+            assert Path(lock).exists(), "the debt"
+
+
+def _kill(pid: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
+
+
+def locks_left(host: LocalHost) -> list[str]:
+    return sorted(path.name for path in Path(host.local.locks).iterdir())
+
+
+def _waits(host: LocalHost, job: dict[str, Any]) -> bool:
+    from jobs.queue import Queue
+
+    return Queue(host.home, host.about["host"]).has("s", job["id"])
+
+
+def test_a_host_that_was_booted_since_goes_on_at_the_next_command(host: LocalHost) -> None:
+    """Injected: a job whose claim and lock are of another boot, as after a power cut. Lost: nothing; resumed once."""
+    job = host.job("a", sh('test "${ORCH_RUN%2}" = "$ORCH_RUN" || exit 0; touch "$ORCH_RUN/last.pt"; exec sleep 600'))
+    host.submit(job)
+    until(lambda: Path(host.folder(job).checkpoint("last")).exists())
+    host.wire.close()
+    identity = host.identity(job)
+    for pid in (identity["watcher"][0], identity["job"][0]):
+        _kill(pid)
+    spec = spec_of(host, job, 1)
+    spec["claim"]["boot_id"] = "another boot"
+    Path(host.folder(job).job).write_text(json.dumps(spec))
+    host.wire = host.connect()
+    for _ in range(3):
+        host.wire.call("open", home=host.home.path)
+        until(lambda: attempts(host, job) == [1, 2])
+    assert host.state(job) in ("running", "queued", "done")
+    until(lambda: host.state(job) == "done")
+    second = spec_of(host, job, 2)
+    assert (second["retry"]["kind"], second["resume"]) == ("host_rebooted", host.folder(job, 1).path)
+
+
+def test_a_lost_exit_status_is_left_to_a_person(host: LocalHost) -> None:
+    job = host.job("a", ("/bin/sleep", "600"))
+    host.submit(job)
+    identity = host.identity(job)
+    for pid in (identity["watcher"][0], identity["job"][0]):
+        _kill(pid)
+    until(lambda: host.state(job) == "interrupted")
+    host.wire.close()
+    host.wire = host.connect()
+    assert (host.state(job), attempts(host, job)) == ("interrupted", [1])
+
+
+def test_siblings_that_would_fail_alike_wait_until_they_are_released(host: LocalHost) -> None:
+    """Injected: 6 jobs with one mistake in common, one at a time. Started: 2. After the release: the rest."""
+    script = "test -e mended || { echo \"ModuleNotFoundError: No module named 'nibabe'\" >&2; exit 1; }"
+    jobs = [host.job(f"j{number}", sh(script)) for number in range(6)]
+    other = host.job("other", ("/bin/true",), sweep="t")
+    host.submit(*jobs, other, parallel=1)
+    until(lambda: host.state(other) == "done", what="another sweep goes on")
+    host.settle()  # what waits for a person keeps nobody awake
+    assert [host.state(job) for job in jobs] == ["failed"] * 2 + ["queued"] * 4
+    reason = held(host, jobs[2])
+    assert "2 jobs of this sweep failed alike, with import error: ModuleNotFoundError" in reason
+    assert reason.endswith("(orch release s)")
+    assert show(host, jobs[2])["held"] == reason
+    (host.work / "mended").touch()
+    assert host.wire.call("release", sweeps=["s"]) == {"sweeps": ["s"], "gpus": False, "jobs": 4}
+    until(lambda: [host.state(job) for job in jobs] == ["failed"] * 2 + ["done"] * 4)
+    host.settle()
+    assert not Holds(host.local)
+
+
+def test_other_code_and_a_new_submit_are_not_held(host: LocalHost) -> None:
+    script = sh("test -e mended || { echo 'ImportError: x'; exit 1; }")
+    old = [host.job(f"j{number}", script, provenance={"code": "old"}) for number in range(4)]
+    new = host.job("new", ("/bin/true",), provenance={"code": "new"})
+    host.submit(*old, new, parallel=1)
+    until(lambda: host.state(new) == "done")
+    assert [bool(held(host, job)) for job in old] == [False, False, True, True]
+    (host.work / "mended").touch()
+    host.submit(old[0])  # who runs a failed job again has looked
+    until(lambda: [host.state(job) for job in old] == ["done", "failed", "done", "done"])
+
+
+def test_different_evidence_holds_nobody(host: LocalHost) -> None:
+    jobs = [host.job(f"j{number}", sh(f"echo 'ValueError: strategy {number}'; exit 1")) for number in range(4)]
+    host.submit(*jobs, parallel=1)
+    until(lambda: [host.state(job) for job in jobs] == ["failed"] * 4)
+
+
+def test_a_full_disk_holds_the_sweep_until_there_is_room(host: LocalHost, small_disk: Path) -> None:
+    """Injected: a disk of 1 MiB filled by the job itself, where it writes. Lost: nothing; all end when room comes."""
+    full = small_disk / "ballast"
+    script = f"dd if=/dev/zero of={small_disk}/$0 bs=64k count=2 2>&1; test $? = 0 || exit 1"
+    jobs = [host.job(f"j{number}", sh(script.replace("$0", f"j{number}")), cwd=str(small_disk)) for number in range(3)]
+    fill(full)
+    host.submit(*jobs, parallel=1)
+    until(lambda: held(host, jobs[0]) and held(host, jobs[2]), what="all wait")
+    assert "No space left on device" in held(host, jobs[2])
+    assert host.keepers(), "somebody looks whether there is room"
+    assert Holds(host.local).probed()["s"].path == str(small_disk / "j0")
+    full.unlink()
+    until(lambda: [host.state(job) for job in jobs] == ["done"] * 3, 60)
+    assert attempts(host, jobs[0]) == [1, 2]
+    assert spec_of(host, jobs[0], 2)["retry"]["action"] == "hold"
+    host.settle()
+    assert not Holds(host.local)
+
+
+def test_a_home_that_is_full_loses_no_next_attempt(small_disk: Path, tmp_path: Path, monkeypatch: Any) -> None:
+    """Injected: the disk of the orch home itself is full: neither log nor queue can be written. Lost: nothing."""
+    monkeypatch.setenv("ORCH_LOCAL", str(tmp_path / "local"))
+    (tmp_path / "work").mkdir()
+    host = LocalHost(small_disk / "home", tmp_path / "local", tmp_path / "work")
+    try:
+        script = "test -e room || { echo 'OSError: [Errno 122] Disk quota exceeded'; exit 1; }"
+        job = host.job("a", sh(f"while test ! -e go; do sleep 0.02; done; {script}"))
+        host.submit(job)
+        host.identity(job)
+        fill(small_disk / "ballast")
+        (host.work / "go").touch()
+        ended(host, job, 1)
+        host.wire.close()
+        until(host.keepers, what="a keeper that waits for room, without any batch")
+        (host.work / "room").touch()
+        (small_disk / "ballast").unlink()
+        until(lambda: attempts(host, job) == [1, 2], 60, "the next attempt")
+        host.wire = host.connect()
+        until(lambda: host.state(job) == "done")
+    finally:
+        host.close()
+
+
+def test_a_job_over_its_time_is_asked_to_leave_and_does_not_count_as_done(host: LocalHost) -> None:
+    leave = "trap 'echo saved; exit 0' TERM"
+    job = host.job("a", sh(f"{leave}; while :; do sleep 0.05; done"), resources={"time_limit_s": 0.5})
+    report = host.run(job)
+    assert report["verdict"]["state"] == "failed"
+    assert report["verdict"]["reason"] == "timeout: over its time limit of 0.5 s, by the watcher's clock"
+    record = ended(host, job, 1)
+    assert (record["status"], record["stopped"], record["decision"]["action"]) == (0, False, "never")
+    assert host.log(job).endswith("saved\n")
+    quick = host.job("b", ("/bin/true",), resources={"time_limit_s": 600})
+    assert host.run(quick)["verdict"]["state"] == "done"
+
+
+def test_a_job_over_its_time_goes_on_where_its_sweep_says_so(host: LocalHost) -> None:
+    first = 'test "${ORCH_RUN%2}" = "$ORCH_RUN" || exit 0; touch "$ORCH_RUN/last.pt"; exec sleep 600'
+    policy = {"timeout": {"action": "retry", "tries": 3}}
+    job = host.job("a", sh(first), resources={"time_limit_s": 0.5}, policy=policy)
+    host.submit(job)
+    until(lambda: host.report(job).get("attempt") == 2 and host.state(job) == "done")
+    assert spec_of(host, job, 2)["resume"] == host.folder(job, 1).path
+
+
+def test_a_driver_that_does_not_fit_takes_the_gpus_out_of_use(
+    host: LocalHost, program: Callable[[str, str], Path]
+) -> None:
+    """Injected: the words of a driver too old, from one of three GPU jobs. Started after it: no GPU job, the others."""
+    program("nvidia-smi", stand_in("GPU-a"))
+    host.wire.close()
+    host.wire = host.connect()  # with the stand-in in its PATH
+    text = "RuntimeError: CUDA error: CUDA driver version is insufficient for CUDA runtime version"
+    gpu = {"resources": {"gpus": 1}}
+    bad = host.job("bad", sh(f"echo '{text}'; exit 1"), **gpu)
+    waiting = [host.job(f"w{number}", ("/bin/true",), sweep="t", **gpu) for number in range(2)]
+    plain = host.job("plain", ("/bin/true",))
+    host.submit(bad, *waiting, plain, parallel=1)
+    until(lambda: host.state(bad) == "failed" and host.state(plain) == "done")
+    assert ended(host, bad, 1)["decision"]["action"] == "other_host"
+    host.settle()
+    assert attempts(host, bad) == [1]
+    for job in waiting:
+        assert "the GPUs of" in held(host, job) and "driver mismatch" in held(host, job)
+        assert held(host, job).endswith("(orch release --gpus)")
+    assert host.wire.call("release", sweeps=[], gpus=True) == {"sweeps": [], "gpus": True, "jobs": 2}
+    until(lambda: [host.state(job) for job in waiting] == ["done", "done"])
+
+
+def test_a_card_that_is_gone_is_proved_by_nvidia_smi(host: LocalHost, program: Callable[[str, str], Path]) -> None:
+    """Injected: a card that nvidia-smi no longer lists when the job fails with words that tell nothing."""
+    program("nvidia-smi", stand_in("GPU-a"))
+    host.wire.close()
+    host.wire = host.connect()
+    gone = stand_in("GPU-b").replace("'", "'\"'\"'")
+    path = Path(os.environ["PATH"].split(os.pathsep)[0], "nvidia-smi")
+    job = host.job("a", sh(f"printf '%s' '{gone}' > '{path}'; exit 3"), resources={"gpus": 1})
+    assert host.run(job)["verdict"]["state"] == "failed"
+    assert ended(host, job, 1)["failure"]["kind"] == "gpu_lost"
+    assert ended(host, job, 1)["failure"]["evidence"] == "nvidia-smi no longer lists GPU-a"
+
+
+def test_a_job_that_ends_well_leaves_nothing_more_than_before(host: LocalHost) -> None:
+    jobs = [host.job(f"j{number}", ("/bin/true",)) for number in range(5)]
+    host.run(*jobs)
+    host.settle()
+    assert all(files(host, job) == ["exit.json", "job.json", "log.txt"] for job in jobs)
+    assert locks_left(host) == []
+    assert not Path(host.local.holds).exists() and not Path(host.local.sick).exists()
+
+
+def files(host: LocalHost, job: dict[str, Any]) -> list[str]:
+    return sorted(path.name for path in Path(host.folder(job).path).iterdir())
