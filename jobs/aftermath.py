@@ -43,14 +43,25 @@ def follow(
         The queue or the holds cannot be written: it is still to be done.
     """
     with holding(local.queue_lock):
-        _follow(folder, {**job, "attempt": folder.attempt}, local, failure, _decision(decision))
+        _follow(folder, {**job, "attempt": folder.attempt}, local, failure, _decision(decision), late=False)
     ring(local.wake)
 
 
 def _follow(
-    folder: RunFolder, job: Mapping[str, Any], local: HostFolder, failure: Mapping[str, Any], decision: Decision
+    folder: RunFolder,
+    job: Mapping[str, Any],
+    local: HostFolder,
+    failure: Mapping[str, Any],
+    decision: Decision,
+    late: bool,
 ) -> None:
-    """Nothing when a next attempt is there already, or somebody has asked for a stop."""
+    """Nothing when a next attempt is there already, or somebody has asked for a stop.
+
+    Parameters
+    ----------
+    late:
+        It is a debt: the sweep was held when it was made, and may have been released since.
+    """
     attempts = folder.home.attempts(folder.sweep, folder.job_id)  # none: the folder was deleted
     queue = Queue(folder.home, host.name())
     newest = bool(attempts) and attempts[-1].attempt == folder.attempt
@@ -58,8 +69,10 @@ def _follow(
         return
     kind, evidence = str(failure["kind"]), str(failure.get("evidence", ""))
     if decision.action == HOLD:
-        reason = "{}: {}".format(kind.replace("_", " "), evidence)
-        Holds(local).hold(folder.sweep, Hold(kind, reason, _full(folder, job, evidence)))
+        holds = Holds(local)
+        if not (late and folder.sweep in holds.sweeps):
+            reason = "{}: {}".format(kind.replace("_", " "), evidence)
+            holds.hold(folder.sweep, Hold(kind, reason, _full(folder, job, evidence)))
     elif decision.action == OTHER_HOST:
         _blame_host(folder, job, local, kind, evidence)
     elif kind in ALIKE:
@@ -127,7 +140,7 @@ def _settled(folder: RunFolder, local: HostFolder) -> bool:
     decision = _decision(record.get("decision") or decided(job, failure))
     open_ = verdict.state == FAILED or (verdict.state == INTERRUPTED and decision.action in AGAIN)
     if failure and open_:
-        _follow(folder, {**job, "attempt": folder.attempt}, local, failure, decision)
+        _follow(folder, {**job, "attempt": folder.attempt}, local, failure, decision, late=True)
     return bool(record) or rebooted
 
 
