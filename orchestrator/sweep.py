@@ -11,7 +11,7 @@ from jobs.atomic import canonical
 from jobs.errors import NotFound
 from jobs.folder import valid_name
 
-from . import grid, schema
+from . import grid, policies, schema
 from .config import PROJECT_FILE, DataSource
 from .validate import check
 from .words import did_you_mean
@@ -45,6 +45,8 @@ class SweepFile:
         Words with placeholders; values by placeholder, in order. Empty for the trainer.
     code, env, resources:
         Files to snapshot (empty: the trainer's own); variables; what the file asks for, by name.
+    policy:
+        Rules for failures that it changes, by kind.
     notes:
         What was decided for the writer, each with its reason.
     """
@@ -66,7 +68,8 @@ class SweepFile:
     axes: Mapping[str, list[Any]] = field(default_factory=dict)
     code: tuple[str, ...] = ()
     env: Mapping[str, str] = field(default_factory=dict)
-    resources: Mapping[str, int] = field(default_factory=dict)
+    resources: Mapping[str, float] = field(default_factory=dict)
+    policy: Mapping[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
 
@@ -122,7 +125,8 @@ def load_sweep(path: Path, project: Path | None = None) -> SweepFile:
         "metric": given.get("metric"),
         "code": tuple(given.get("code", ())),
         "env": {name: grid.plain(value) for name, value in given.get("env", {}).items()},
-        "resources": {name: int(value) for name, value in given.get("resources", {}).items()},
+        "resources": policies.resources(document),
+        "policy": policies.policy(document),
     }
     if not valid_name(common["name"]):
         raise document.error((), f"the file name '{path.stem}' cannot name a sweep", "add a line `sweep: NAME`")
@@ -226,6 +230,11 @@ def _command_sweep(document: Document, common: dict[str, Any]) -> SweepFile:
         for axis in known[:-1]
         if axis not in used
     )
+    if policies.micro_batch_unknown(common["policy"], axes):
+        text = "asks for smaller batches, but nobody knows how large they are"
+        raise document.error(
+            ("policy",), text, "add `batch_size` to the grid, and let the command read ORCH_MICRO_BATCH"
+        )
     return SweepFile(**common, kind=COMMAND, command=command, axes=axes, seeds=seeds, notes=notes)
 
 

@@ -13,6 +13,7 @@ from ..collect import fresh_index
 from ..config import Settings
 from ..progress import duration
 from ..store import PLANNED, Index, JobRow
+from ..story import story
 from ..words import counted
 from .output import Output
 from .parser import Parser
@@ -46,9 +47,14 @@ def run(args: Namespace, settings: Settings, out: Output) -> int:
         shown = contact.show(row.sweep, row.id)
         ahead, word = _ahead(index, row), address(index, row)
     told = list(_tell(row, shown, ahead))
-    out.json({"sweep": row.sweep, "id": row.id, "label": row.label, "state": row.state, "told": told, **shown})
+    line = story(shown["attempts"], shown["queued"], shown["held"])
+    head = {"sweep": row.sweep, "id": row.id, "label": row.label, "state": row.state}
+    out.json({**head, "story": line, "told": told, **shown})
+    told = [line, *told] if line else told
     out.result("\n".join([f"{row.label} ({row.sweep}, {row.id}) is {row.state}", *(f"  {line}" for line in told)]))
-    if row.state in _NEXT:
+    if shown["held"]:
+        out.next("orch release " + shown["held"].rpartition("(orch release ")[2].rstrip(")"))
+    elif row.state in _NEXT:
         out.next(_NEXT[row.state].format(label=word, sweep=row.sweep))
     return 0
 
@@ -64,7 +70,9 @@ def _tell(row: JobRow, shown: Mapping[str, Any], ahead: int) -> Iterator[str]:
         yield "the sweep file no longer asks for this job: it is kept, but not counted"
     if row.state == PLANNED:
         yield "it was never queued"
-    if row.state == QUEUED:
+    if shown["held"]:
+        yield shown["held"]
+    elif row.state == QUEUED:
         yield f"it waits for a free slot; {counted(ahead, 'job')} of this sweep before it"
     for item in shown["attempts"]:
         yield from _attempt(item)
@@ -89,8 +97,14 @@ def _attempt(item: Mapping[str, Any]) -> Iterator[str]:
     if failure:
         yield f"  evidence: {failure['evidence']}"
         yield f"  repair:   {failure['hint']}"
+    decision = (exit_record or {}).get("decision")
+    if decision:
+        yield f"  then:     {decision['action'].replace('_', ' ')}: {decision['reason']}"
     if verdict["warning"]:
         yield f"  warning:  {verdict['warning']}"
+    micro = spec.get("tuning", {}).get("micro_batch")
+    if micro:
+        yield f"  it computed {micro} samples at once (micro-batch); batch normalisation sees no more than these"
     if spec.get("resume"):
         yield "  it went on from the last checkpoint of the attempt before"
 

@@ -179,6 +179,7 @@ def test_a_sweep_changes_the_rules(host: LocalHost, rule: Any) -> None:
     assert attempts(host, job) == list(range(1, last + 1))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("killed_at", ["record", "queue"])
 def test_a_watcher_killed_before_or_after_it_queued_the_next_attempt(host: LocalHost, killed_at: str) -> None:
     """Injected: SIGKILL to the watcher between its record and the next attempt, and right after. 10 times each.
@@ -309,6 +310,7 @@ def test_different_evidence_holds_nobody(host: LocalHost) -> None:
     until(lambda: [host.state(job) for job in jobs] == ["failed"] * 4)
 
 
+@pytest.mark.slow
 def test_a_full_disk_holds_the_sweep_until_there_is_room(host: LocalHost, small_disk: Path) -> None:
     """Injected: a disk of 1 MiB filled by the job itself, where it writes. Lost: nothing; all end when room comes."""
     full = small_disk / "ballast"
@@ -328,6 +330,7 @@ def test_a_full_disk_holds_the_sweep_until_there_is_room(host: LocalHost, small_
     assert not Holds(host.local)
 
 
+@pytest.mark.slow
 def test_a_home_that_is_full_loses_no_next_attempt(small_disk: Path, tmp_path: Path, monkeypatch: Any) -> None:
     """Injected: the disk of the orch home itself is full: neither log nor queue can be written. Lost: nothing."""
     monkeypatch.setenv("ORCH_LOCAL", str(tmp_path / "local"))
