@@ -13,11 +13,12 @@ from .lease import holding
 def release(agent: Agent, sweeps: List[str], gpus: bool = False) -> Dict[str, Any]:
     """Start the jobs of held sweeps after all, and use the GPUs again; say what was held, and how many jobs go on."""
     with holding(agent.local.queue_lock):
-        holds = Holds(agent.local)
-        held = [entry for entry in agent.queue.waiting() if holds.hold_of(entry.job)]
-        names = holds.release(sweeps)
+        holds, waiting = Holds(agent.local), list(agent.queue.waiting())
+        held = [entry for entry in waiting if holds.hold_of(entry.job)]
+        names = set(holds.release(sweeps))
         again = release_gpus(agent.local) if gpus else False
         left = Holds(agent.local)
-        jobs = sum(left.hold_of(entry.job) is None for entry in held)
+        free = [entry for entry in held if left.hold_of(entry.job) is None]
+        left.forget({entry.key[0] for entry in waiting})  # what held nobody
     rouse(agent.home, agent.local)
-    return {"sweeps": names, "gpus": again, "jobs": jobs}
+    return {"sweeps": sorted(names & {entry.key[0] for entry in free}), "gpus": again, "jobs": len(free)}

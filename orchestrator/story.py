@@ -72,8 +72,8 @@ def _retried(spec: Mapping[str, Any]) -> str:
     retry = spec.get("retry")
     if not retry:
         return "started again by a person"
-    if retry["action"] == RETRY_SMALLER:
-        return f"retried with {str(retry['reason']).removeprefix('again with ')}"
-    if retry["action"] == HOLD:
+    if retry.get("action") == RETRY_SMALLER:
+        return f"retried with {str(retry.get('reason')).removeprefix('again with ')}"
+    if retry.get("action") == HOLD:
         return "retried once there was room"
     return "retried from its last checkpoint" if spec.get("resume") else "retried"
