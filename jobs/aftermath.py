@@ -15,7 +15,7 @@ from . import attempt, host
 from .folder import Home, HostFolder, RunFolder
 from .holds import Hold, Holds, alike_reason, code_of, has_room, mark_sick
 from .lease import holding, is_held
-from .policy import AGAIN, ALIKE, HOLD, OTHER_HOST, Decision, decide, history_of, next_job, table_of
+from .policy import AGAIN, ALIKE, HOLD, NEVER, OTHER_HOST, Decision, decide, history_of, next_job, table_of
 from .queue import Queue, ring
 from .state import ENDED, FAILED, INTERRUPTED, judge
 
@@ -75,7 +75,7 @@ def _follow(
             holds.hold(folder.sweep, Hold(kind, reason, _full(folder, job, evidence)))
     elif decision.action == OTHER_HOST:
         _blame_host(folder, job, local, kind, evidence)
-    elif kind in ALIKE:
+    elif decision.action == NEVER and kind in ALIKE:
         _hold_alike(folder, job, local, kind, evidence)
     if decision.action in AGAIN:
         resume = folder.path if os.path.exists(folder.checkpoint("last")) else job.get("resume")
