@@ -12,6 +12,7 @@ import re
 from typing import Any, Dict, Mapping, Optional
 
 from . import attempt, host
+from .atomic import read_json
 from .folder import Home, HostFolder, RunFolder
 from .holds import Hold, Holds, alike_reason, code_of, has_room, mark_sick
 from .lease import holding, is_held
@@ -63,9 +64,9 @@ def _follow(
         It is a debt: the sweep was held when it was made, and may have been released since.
     """
     attempts = folder.home.attempts(folder.sweep, folder.job_id)  # none: the folder was deleted
-    queue = Queue(folder.home, host.name())
+    waits = any(Queue(folder.home, name).has(folder.sweep, folder.job_id) for name in folder.home.queue_hosts())
     newest = bool(attempts) and attempts[-1].attempt == folder.attempt
-    if not newest or os.path.exists(folder.stop) or queue.has(folder.sweep, folder.job_id):
+    if not newest or os.path.exists(folder.stop) or waits:
         return
     kind, evidence = str(failure["kind"]), str(failure.get("evidence", ""))
     if decision.action == HOLD:
@@ -79,7 +80,7 @@ def _follow(
         _hold_alike(folder, job, local, kind, evidence)
     if decision.action in AGAIN:
         resume = folder.path if os.path.exists(folder.checkpoint("last")) else job.get("resume")
-        queue.add([next_job(job, kind, decision, resume)])
+        Queue(folder.home, host.name()).add([next_job(job, kind, decision, resume)])
 
 
 def _blame_host(folder: RunFolder, job: Mapping[str, Any], local: HostFolder, kind: str, evidence: str) -> None:
@@ -139,9 +140,16 @@ def _settled(folder: RunFolder, local: HostFolder) -> bool:
         failure = {"kind": "host_rebooted" if rebooted else "exit_status_lost", "evidence": verdict.reason}
     decision = _decision(record.get("decision") or decided(job, failure))
     open_ = verdict.state == FAILED or (verdict.state == INTERRUPTED and decision.action in AGAIN)
-    if failure and open_:
+    if failure and open_ and not _declared_dead(folder.home, job):
         _follow(folder, {**job, "attempt": folder.attempt}, local, failure, decision, late=True)
     return bool(record) or rebooted
+
+
+def _declared_dead(home: Home, job: Mapping[str, Any]) -> bool:
+    """Tell whether a person has declared this host dead since the attempt began: then it is theirs to say."""
+    told = read_json(home.dead(host.name()))
+    at, began = (told or {}).get("at") if isinstance(told, dict) else None, attempt.claim_of(job).get("at")
+    return isinstance(at, (int, float)) and isinstance(began, (int, float)) and began < at
 
 
 def _decision(value: Any) -> Decision:

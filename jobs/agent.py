@@ -18,19 +18,17 @@ import traceback
 from typing import Any, BinaryIO, Callable, Dict, Generator, Iterable, Iterator, List, Optional, Tuple
 
 from . import CONTRACT, __version__, attempt, host, stop
-from .atomic import read_json, write_json
+from .atomic import read_json
 from .collector import Collector
 from .errors import ContractError, NotFound, OrchError, UsageError, disk_error
 from .events import EventWriter, read
-from .folder import HostFolder, RunFolder, valid_name
+from .folder import HostFolder, RunFolder
 from .holds import Holds
 from .homes import open_home
 from .keeper import rouse
 from .lease import holding
 from .queue import Queue
-from .slots import set_limit
-from .spec import JobSpec
-from .state import DONE, ENDED, RUNNING, Verdict, judge
+from .state import ENDED, RUNNING, Verdict, judge
 
 CHUNK = 200  # reports in one frame
 LOG_BLOCK = 1 << 16  # bytes of a log in one frame
@@ -55,6 +53,10 @@ class Agent:
         _private_folder(self.local.path)
         self.queue = Queue(self.home, host.name())
         attempt.replay_spool(self.local)
+        if os.path.exists(self.home.dead(host.name())):
+            from .moving import heed_declaration
+
+            heed_declaration(self)
         keeper = rouse(self.home, self.local)
         about = {"version": __version__, "contract": CONTRACT, "python": sys.version.split()[0]}
         place = {"host": host.name(), "boot_id": host.boot_id(), "home": self.home.path, "id": identity["id"]}
@@ -66,105 +68,25 @@ class Agent:
 
         return probe()
 
-    def submit(
+    def verdict(self, folder: RunFolder) -> Verdict:
+        """What this host can tell of an attempt."""
+        return judge(attempt.evidence(folder, attempt.read_job(folder) or {}, self.local))
+
+    def collect(
         self,
-        record: Optional[Dict[str, Any]],
-        jobs: List[Dict[str, Any]],
-        again: "tuple[str, ...] | list[str]" = (),
-        parallel: Optional[int] = None,
-    ) -> Reply:
-        """Queue the jobs that are due, in one batch; say for each what was done and why.
+        known: Iterable[Any] = (),
+        sweeps: Optional[List[str]] = None,
+        journal: Optional[int] = 0,
+        others: "tuple[str, ...] | list[str]" = (),
+    ) -> Stream:
+        """Send what is new since `known` (rows of sweep, job, attempt, offset, final).
 
         Parameters
         ----------
-        record:
-            The sweep's record, replaced in one step; None leaves it.
-        jobs:
-            `JobSpec.to_json` objects. A job that waits, runs or is done is left alone.
-        again:
-            Ids of jobs to run again although they are done.
-        parallel:
-            Jobs side by side on this host from now on; 0: as many as its cores; None: as before.
-        """
-        specs = [JobSpec.from_json(job) for job in jobs]
-        for name in {spec.sweep for spec in specs}:
-            if not valid_name(name):
-                raise UsageError("'{}' cannot be a sweep's name".format(name), "use letters, digits and . _ + -")
-        _check_cards(specs)
-        if parallel is not None and parallel < 0:
-            raise UsageError("{} jobs cannot run side by side".format(parallel), "give a number from 1")
-        if parallel is not None:
-            set_limit(self.local, parallel)
-        try:
-            with holding(self.local.queue_lock):
-                answers, due = self._sort_out(specs, jobs, set(again))
-                if record:
-                    self._write_record(record)
-                if due:
-                    Holds(self.local).release(sorted({job["sweep"] for job in due}))  # a person has looked
-                    self.queue.add(due)
-                    self._fence([job for job in due if job["id"] in again])
-        except OSError as error:
-            raise disk_error(error, self.home.path) from error
-        return {"jobs": answers, "queued": len(due), "keeper": rouse(self.home, self.local)}
-
-    def _sort_out(
-        self, specs: List[JobSpec], jobs: List[Dict[str, Any]], again: "set[str]"
-    ) -> Tuple[List[Reply], List[Dict[str, Any]]]:
-        waiting = {entry.key[:2]: entry.key[2] for entry in self.queue.waiting()}
-        answers, due = [], []
-        for spec, job in zip(specs, jobs):
-            number = waiting.get((spec.sweep, spec.id))
-            if number:
-                answers.append({"id": spec.id, "action": "waits already", "attempt": number})
-                continue
-            action, number, resume = self._next_attempt(spec, spec.id in again)
-            answers.append({"id": spec.id, "action": action, "attempt": number})
-            if action == "queued":
-                due.append({**job, "attempt": number, "resume": resume, "retry": None})
-        return answers, due
-
-    def _next_attempt(self, spec: JobSpec, again: bool) -> Tuple[str, int, Optional[str]]:
-        """What to do with a job that does not wait: the action, its attempt, the folder from which it goes on."""
-        attempts = self.home.attempts(spec.sweep, spec.id)
-        if not attempts:
-            return "queued", 1, None
-        last = attempts[-1]
-        verdict = self._verdict(last)
-        if verdict.state not in ENDED:
-            return ("runs already" if verdict.state == RUNNING else verdict.reason), last.attempt, None
-        if verdict.state == DONE and not again:
-            return "done already", last.attempt, None
-        unfinished = verdict.state != DONE and os.path.exists(last.checkpoint("last"))
-        return "queued", last.attempt + 1, last.path if unfinished else None
-
-    def _verdict(self, folder: RunFolder) -> Verdict:
-        return judge(attempt.evidence(folder, attempt.read_job(folder) or {}, self.local))
-
-    def _fence(self, due: List[Dict[str, Any]]) -> None:
-        """Let the results of jobs that a person runs again count no more: the new ones will.
-
-        After the batch is written: killed in between, the old results count, and asking again is all it takes.
-        """
-        former = [folder for job in due for folder in self.home.attempts(job["sweep"], job["id"])]
-        done = [folder for folder in former if self._verdict(folder).state == DONE]
-        if not done:
-            return
-        journal = EventWriter(self.home.journal)
-        for folder in done:
-            place = {"sweep": folder.sweep, "job": folder.job_id, "attempt": folder.attempt}
-            journal.write("fence", **place, text="run again on request")
-        journal.sync()
-        journal.close()
-
-    def _write_record(self, record: Dict[str, Any]) -> None:
-        path = self.home.sweep(record["name"])
-        before = read_json(path) or {}
-        os.makedirs(self.home.sweeps, exist_ok=True)
-        write_json(path, {**record, "created": before.get("created", record["created"])})
-
-    def collect(self, known: Iterable[Any] = (), sweeps: Optional[List[str]] = None, journal: int = 0) -> Stream:
-        """Send what is new since `known` (rows of sweep, job, attempt, offset, final).
+        others:
+            Own names of the machines of this home that are asked as well: each tells of what it has run itself.
+        journal:
+            Byte offset from which the journal is sent; None: somebody else sends it.
 
         The first chunk is the list of the sweeps' records, each other one a list of reports: whoever reads may forget
         a chunk before the next. The final answer holds what stands in the journal after the byte offset `journal`.
@@ -173,6 +95,7 @@ class Agent:
         keeper = rouse(self.home, self.local)
         if self.collector is None:
             self.collector = Collector(self.home, self.local, known)
+        self.collector.leave_to(others)
         names = [name for name in self.home.sweep_names() if sweeps is None or name in sweeps]
         yield [record for record in (read_json(self.home.sweep(name)) for name in names) if record]
         batch = []
@@ -182,8 +105,10 @@ class Agent:
                 yield batch
                 batch = []
         yield batch
-        lines = read(self.home.journal, journal)
-        told = {"lines": lines.events, "offset": lines.offset}
+        told: Reply = {"lines": [], "offset": None}
+        if journal is not None:
+            lines = read(self.home.journal, journal)
+            told = {"lines": lines.events, "offset": lines.offset}
         return {"journal": told, "keeper": keeper, "host": host.name(), "t": time.time()}
 
     def stop(self, jobs: List[Tuple[str, str]], grace: Optional[float] = None, by: str = "") -> Reply:
@@ -217,7 +142,7 @@ class Agent:
 
     def _stop_running(self, sweep: str, job_id: str, grace: Optional[float], by: str) -> str:
         last = self.home.attempts(sweep, job_id)[-1]
-        verdict = self._verdict(last)
+        verdict = self.verdict(last)
         if verdict.state != RUNNING:
             return "had ended" if verdict.state in ENDED else verdict.reason
         first = stop.ask(last, by, grace)
@@ -233,7 +158,7 @@ class Agent:
         folder, told = folders[-1], time.monotonic()
         decoder = codecs.getincrementaldecoder("utf-8")("replace")  # a block may end within a letter
         while True:
-            ended = self._verdict(folder).state != RUNNING
+            ended = self.verdict(folder).state != RUNNING
             for block in _blocks(folder.log, offset):
                 offset, told = offset + len(block), time.monotonic()
                 yield decoder.decode(block)
@@ -252,7 +177,7 @@ class Agent:
         """Everything about one job: each attempt's specification, verdict, records and files (name, bytes)."""
         found = []
         for folder in self.home.attempts(sweep, job):
-            spec, verdict = attempt.read_job(folder) or {}, self._verdict(folder)
+            spec, verdict = attempt.read_job(folder) or {}, self.verdict(folder)
             place = attempt.place_of(spec, self.local)
             ending = {"exit": attempt.read_exit(folder, place), "result": attempt.read_result(folder)[1]}
             files = {"files": _sizes(folder.path), "path": folder.path}
@@ -285,19 +210,6 @@ def _private_folder(path: str) -> None:
             )
 
 
-def _check_cards(specs: List[JobSpec]) -> None:
-    """Refuse a job that could never start: it would stop the queue for all behind it."""
-    most = max((spec.resources.gpus for spec in specs), default=0)
-    if not most:
-        return
-    from .gpu import look
-
-    seen = look()
-    if most > len(seen.cards):
-        text = "a job needs {} GPUs, {} has {} ({})".format(most, host.name(), len(seen.cards), seen.reason)
-        raise UsageError(text, "ask for fewer, or choose another host")
-
-
 def _sizes(path: str) -> Dict[str, int]:
     sizes = {}
     for name in sorted(os.listdir(path)):
@@ -323,7 +235,11 @@ LOCAL = ("vscode_local", "vscode_make_local", "vscode_undo_local")
 # Verbs by name. An empty text: a method of `Agent`. Else the module of `jobs` with `def <verb>(agent, ...)`, which is
 # imported when it is asked for, so that a contact which does not need it does not wait for it.
 VERBS: Dict[str, str] = {
-    **dict.fromkeys(("open", "probe", "submit", "collect", "stop", "log", "show", "note"), ""),
+    **dict.fromkeys(("open", "probe", "collect", "stop", "log", "show", "note"), ""),
+    "submit": "submitting",
+    **dict.fromkeys(("withdraw", "declare_dead"), "moving"),
+    **dict.fromkeys(("brief", "take_code", "take_patch"), "briefing"),
+    **dict.fromkeys(("register_data", "make_split"), "registering"),
     **dict.fromkeys(("environments", "survey", "install_conda", "remove_conda", "provision"), "provision"),
     **dict.fromkeys(("verify_environment", "weigh_environment", "remove_environment"), "provision"),
     **dict.fromkeys(TRUTHS, "truths"),

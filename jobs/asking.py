@@ -54,27 +54,45 @@ def ask_program(
     """
     folder = _unpack(code)
     try:
-        ended = yield from _limited(agent, [python, "-I", "-B", folder, *words], limit)
+        return (yield from answered(agent, [python, "-I", "-B", folder, *words], limit))
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def answered(
+    agent: Agent, command: List[str], limit: float = LIMIT, request: Optional[str] = None
+) -> Generator[Any, None, Dict[str, Any]]:
+    """Run a command and return the JSON object that it prints; yields lines of what it says.
+
+    Parameters
+    ----------
+    request:
+        Path of a file that becomes its standard input.
+
+    Raises
+    ------
+    OrchError
+        See `ask_program`.
+    """
+    ended = yield from _limited(agent, command, limit, request)
     answer = _document(ended.lines)
     if answer and "error" in answer:
         raise from_json(answer["error"])
-    what = "{} could not answer `{}`".format(python, " ".join(words))
+    what = "{} could not answer `{}`".format(command[0], " ".join(command[4:]))
     child.check(ended, what, "look at that environment: orch doctor")
     if answer is None:
         raise OrchError("{}: it printed no JSON object".format(what), "this is a fault of orch: please report it")
     return answer
 
 
-def _limited(agent: Agent, command: List[str], limit: float) -> child.Lines:
+def _limited(agent: Agent, command: List[str], limit: float, request: Optional[str]) -> child.Lines:
     deadline = time.monotonic() + limit
 
     def over() -> bool:
         return time.monotonic() > deadline or agent.client_left()
 
     try:
-        return (yield from child.run(command, dict(os.environ), over))
+        return (yield from child.run(command, dict(os.environ), over, request=request))
     except Unreachable:
         if time.monotonic() <= deadline:
             raise
@@ -82,13 +100,26 @@ def _limited(agent: Agent, command: List[str], limit: float) -> child.Lines:
         raise OrchError(text, "is the host overloaded? ask again later") from None
 
 
-def _unpack(code: str) -> str:
+def unpack(code: str, folder: str) -> None:
+    """Write the files of one text (`pack`) into a folder.
+
+    Raises
+    ------
+    UsageError
+        One of them would lie outside of it.
+    OSError
+        It cannot be written.
+    """
     files: Dict[str, str] = json.loads(zlib.decompress(base64.b64decode(code)))
+    for name, text in files.items():
+        _write(folder, name, text)
+
+
+def _unpack(code: str) -> str:
     base = os.environ.get("ORCH_LOCAL") or "/var/tmp"
     try:
         folder = tempfile.mkdtemp(prefix="orch-ask-", dir=base if os.path.isdir(base) else None)
-        for name, text in files.items():
-            _write(folder, name, text)
+        unpack(code, folder)
     except OSError as error:
         raise disk_error(error, base) from error
     return folder

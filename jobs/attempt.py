@@ -209,7 +209,7 @@ def evidence(folder: RunFolder, job: Mapping[str, Any], local: HostFolder) -> Ev
     local = place_of(job, local)
     record = read_exit(folder, local)
     if record and not record.get("began", True):
-        return Evidence(attempt=False, stop=True)
+        return Evidence(attempt=False, stop=True, proof=str(record.get("why") or ""))
     if record and _goes_on(record) and is_held(local.attempt_lock(folder)):
         record = None  # its watcher is about to queue the next attempt: until then it counts as running
     lock, proof = ("unknown", "") if record else _lock(folder, claim_of(job), local)
@@ -233,13 +233,21 @@ def _goes_on(record: Mapping[str, Any]) -> bool:
 
 def _lock(folder: RunFolder, claim: Mapping[str, Any], local: HostFolder) -> "tuple[str, str]":
     if claim.get("host") != host.name():
-        return "unknown", ""
+        return _declared(folder, claim)
     if claim.get("boot_id") != host.boot_id():
         return "free", "the host was booted since"
     path = local.attempt_lock(folder)
     if is_held(path) or (not os.path.exists(path) and host.holders(path)):  # somebody may have cleaned /var/tmp
         return "held", ""
     return "free", "the attempt's lock is free"
+
+
+def _declared(folder: RunFolder, claim: Mapping[str, Any]) -> "tuple[str, str]":
+    """Only the host that ran an attempt can tell, unless a person has declared it dead since."""
+    told = _read_json(folder.home.dead(str(claim.get("host"))))
+    if isinstance(told, dict) and float(told.get("at") or 0) > float(claim.get("at") or 0):
+        return "free", "{} was declared dead by {}".format(claim.get("host"), told.get("by"))
+    return "unknown", ""
 
 
 def _words(record: Optional[Mapping[str, Any]]) -> str:
@@ -249,11 +257,12 @@ def _words(record: Optional[Mapping[str, Any]]) -> str:
     return "{}: {}".format(str(failure.get("kind")).replace("_", " "), failure.get("evidence"))
 
 
-def cancel(folder: RunFolder, job: Mapping[str, Any], local: HostFolder) -> bool:
-    """End an attempt before it began; False when a keeper was faster."""
+def cancel(folder: RunFolder, job: Mapping[str, Any], local: HostFolder, why: str = "") -> bool:
+    """End an attempt before it began, for a reason; False when a keeper was faster."""
     if not publish(folder, job, {}, local):
         return False
     now = time.time()
-    record_exit(folder, {"status": None, "began": False, "stopped": True, "started": now, "ended": now}, local)
+    record = {"status": None, "began": False, "stopped": True, "why": why, "started": now, "ended": now}
+    record_exit(folder, record, local)
     sync_folder(os.path.dirname(folder.path))
     return True

@@ -42,6 +42,7 @@ def run(
     left: Callable[[], bool],
     keep: Sequence[int] = (),
     folder: Optional[str] = None,
+    request: Optional[str] = None,
 ) -> Lines:
     """Start a program and yield its lines (an empty text after `TICK` seconds of silence); return how it ended.
 
@@ -53,6 +54,8 @@ def run(
         Tells whether the client has left: the child and all of its session are then ended.
     keep:
         Descriptors that the child inherits: a lock stays held while it lives, whatever becomes of us.
+    request:
+        Path of a file that it reads as its standard input; None: nothing.
 
     Raises
     ------
@@ -62,16 +65,17 @@ def run(
         The client left.
     """
     try:
-        child = subprocess.Popen(
-            argv,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            env=environment,
-            cwd=folder,
-            pass_fds=tuple(keep),
-            start_new_session=True,
-        )
+        with open(request or os.devnull, "rb") as source:
+            child = subprocess.Popen(
+                argv,
+                stdin=source,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                env=environment,
+                cwd=folder,
+                pass_fds=tuple(keep),
+                start_new_session=True,
+            )
     except OSError as error:
         raise OrchError("cannot start {}: {}".format(argv[0], error.strerror), "is it for this machine?") from error
     try:

@@ -35,9 +35,17 @@ class Collector:
         self.home, self.local = home, local
         self.queue = Queue(home, host.name())
         self.known: Dict[Key, Known] = {(row[0], row[1], row[2]): Known(row[3], bool(row[4])) for row in known}
+        self._others: FrozenSet[str] = frozenset()
+        self._claimed: Dict[Key, str] = {}  # attempts of other machines
         self._settled: Dict[Tuple[str, str], int] = {}  # (sweep, job) -> mtime of its folder when all was final
         self._holds = Holds(local)
         self._told: Set[Tuple[str, Optional[FrozenSet[str]]]] = set()  # batches told of, and for which sweeps
+
+    def leave_to(self, others: Iterable[str]) -> None:
+        """Leave attempts that these machines began to them; a machine that falls silent is answered for again."""
+        if self._others != frozenset(others):
+            self._others = frozenset(others)
+            self._settled.clear()
 
     def reports(self, sweeps: Optional[List[str]] = None) -> Iterator[Dict[str, Any]]:
         """Yield a report for each attempt that has something new, then for each new entry in the queue."""
@@ -56,9 +64,10 @@ class Collector:
             return
         keys = [(sweep, job_id, folder.attempt) for folder in self.home.attempts(sweep, job_id)]
         for key in keys:
-            if not self.known.get(key, Known(0, False)).final:
+            told_elsewhere = self._claimed.get(key) in self._others
+            if not told_elsewhere and not self.known.get(key, Known(0, False)).final:
                 yield from self._attempt(key)
-        if keys and all(self.known[key].final for key in keys if key in self.known):
+        if keys and all(self.known.get(key, Known(0, True)).final for key in keys):
             self._settled[sweep, job_id] = changed
 
     def _attempt(self, key: Key) -> Iterator[Dict[str, Any]]:
@@ -68,11 +77,16 @@ class Collector:
             damage = Verdict("failed", "job.json is missing or not readable", "damaged run folder")
             yield self._report(key, None, damage)
             return
+        machine = str(claim_of(job).get("host") or "")
+        if machine != host.name():
+            self._claimed[key] = machine
+            if machine in self._others:
+                return
         verdict = judge(evidence(folder, job, self.local))
         before = self.known.get(key)
         unread = before is None or before.offset == 0  # perhaps known from the queue, where it had no claim yet
         report = self._report(key, job if unread else None, verdict)
-        report["host"] = claim_of(job).get("host", report["host"])
+        report["host"] = machine or report["host"]
         lines = _lines(folder, before.offset if before else 0)
         report.update(events=lines.events, offset=lines.offset)
         if lines.damaged:
@@ -95,10 +109,13 @@ class Collector:
             self._told.add((name, sweeps))
             for entry in self.queue.entries(name):
                 new = entry.key not in self.known or bool(holds.gpus) or entry.key[0] in holds.sweeps
-                wanted = (sweeps is None or entry.key[0] in sweeps) and new
-                if wanted and not os.path.isdir(self.queue.run_folder(entry.key).path):
+                if (sweeps is not None and entry.key[0] not in sweeps) or not new:
+                    continue
+                if not os.path.isdir(self.queue.run_folder(entry.key).path):
                     yield self._report(entry.key, entry.job, _waiting(entry, holds))
                     self.known[entry.key] = Known(0, False)
+                elif entry.key not in self.known:  # it began since the folders were looked at
+                    yield from self._attempt(entry.key)
 
     def _report(self, key: Key, spec: Optional[Dict[str, Any]], verdict: Verdict) -> Dict[str, Any]:
         return {

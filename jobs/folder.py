@@ -3,7 +3,8 @@
 <home>/home.json                                   identity of this home and its secret for pseudonyms
 <home>/sweeps/<sweep>.json                         what the sweep is now: pinned code, cells, order
 <home>/runs/<sweep>/<job id>/attempt-NN/           one attempt of one job (`RunFolder`)
-<home>/queue/<host>/<batch>.json                   one file per submitted batch
+<home>/queue/<host>/<batch>.jsonl                  one file per submitted batch
+<home>/dead/<host>.json                            a person's word that a host will not come back
 <home>/code/<hash>/                                immutable code snapshots; code/<hash>.patch: the uncommitted part
 <home>/data/<name>/manifest.json, split-<hash>.json
 <home>/journal.jsonl                               notes and tags
@@ -87,9 +88,9 @@ class RunFolder(NamedTuple):
 
     @property
     def home(self) -> "Home":
-        """The orch home: four folders above (attempt, job, sweep, runs)."""
+        """The orch home, four folders above."""
         path = self.path
-        for _ in range(4):  # <home>/runs/<sweep>/<job>/<attempt>
+        for _ in range(4):
             path = os.path.dirname(path)
         return Home(path)
 
@@ -171,6 +172,14 @@ class Home(NamedTuple):
     def queue(self, host: str) -> str:
         """Folder of a host's submitted batches."""
         return os.path.join(self.path, "queue", host)
+
+    def queue_hosts(self) -> "list[str]":
+        """Names of all hosts that ever had a queue here."""
+        return sorted(name for name in _listing(os.path.join(self.path, "queue")) if not name.startswith("."))
+
+    def dead(self, host: str) -> str:
+        """A person's word that a host will not come back."""
+        return os.path.join(self.path, "dead", host + ".json")
 
     def manifest(self, name: str) -> str:
         """Manifest of a registered data set."""

@@ -161,6 +161,13 @@ def ring(path: str) -> bool:
     return True
 
 
+def waiting_everywhere(home: Home) -> Iterator[Tuple[str, Entry]]:
+    """All entries that wait in this home, with the host in whose queue each stands."""
+    for name in home.queue_hosts():
+        for entry in Queue(home, name).waiting():
+            yield name, entry
+
+
 def _key(line: bytes) -> Key:
     job = json.loads(line)
     return job["sweep"], job["id"], job["attempt"]

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, List
+from typing import TYPE_CHECKING, Any, Dict, List
 
-from .agent import Agent
 from .holds import Holds, release_gpus
 from .keeper import rouse
 from .lease import holding
 
+if TYPE_CHECKING:
+    from .agent import Agent
 
-def release(agent: Agent, sweeps: List[str], gpus: bool = False) -> Dict[str, Any]:
+
+def release(agent: "Agent", sweeps: List[str], gpus: bool = False) -> Dict[str, Any]:
     """Start the jobs of held sweeps after all, and use the GPUs again; say what was held, and how many jobs go on."""
     with holding(agent.local.queue_lock):
         holds, waiting = Holds(agent.local), list(agent.queue.waiting())

@@ -49,7 +49,7 @@ class Evidence:
     lock:
         `held`, `free` (or another boot since), or `unknown` (it ran on another host).
     proof:
-        In words, why the lock counts as free.
+        In words, why the lock counts as free, or why the attempt was ended before it began.
     stop:
         Somebody asked for a stop.
     failure:
@@ -86,7 +86,7 @@ def judge(seen: Evidence) -> Verdict:
     if not seen.reachable:
         return Verdict(UNREACHABLE, "the host does not answer; the job is not counted dead")
     if not seen.attempt:
-        return Verdict(STOPPED, "stopped before it began") if seen.stop else Verdict(QUEUED, "waiting for a slot")
+        return Verdict(STOPPED, _before(seen.proof)) if seen.stop else Verdict(QUEUED, "waiting for a slot")
     if seen.exit_status is not None:
         return _recorded(seen, seen.exit_status)
     if seen.lock == "held":
@@ -94,6 +94,10 @@ def judge(seen: Evidence) -> Verdict:
     if seen.lock != "free":
         return Verdict(UNREACHABLE, "only the host that ran it can tell")
     return _unrecorded(seen)
+
+
+def _before(why: str) -> str:
+    return "stopped before it began" + (": " + why if why else "")
 
 
 def _recorded(seen: Evidence, status: int) -> Verdict:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,7 +11,9 @@ from typing import Any
 from jobs.homes import open_home
 
 from .config import Settings
-from .dispatch import Contact
+from .dispatch import LOCAL, Contact
+from .fleet import Fleet, Item, usable_here
+from .inventory import load_site
 from .store import Index
 
 
@@ -41,50 +43,135 @@ def known_index(settings: Settings) -> Path | None:
 
 
 @contextmanager
-def fresh_index(settings: Settings, sweeps: list[str] | None = None) -> Iterator[tuple[Contact, Index]]:
-    """Open the host and the index, brought up to date.
+def fresh_index(
+    settings: Settings, sweeps: list[str] | None = None, hosts: Sequence[str] | None = None
+) -> Iterator[tuple[Fleet, Index]]:
+    """Open the hosts and the index, brought up to date.
 
     Parameters
     ----------
     sweeps:
         Only these; None looks at all.
+    hosts:
+        Names of the site file; None asks those on which the sweeps are, and all where that is not known.
     """
-    with Contact(settings) as contact, Index.open(index_path(settings, contact.home_id)) as index:
-        refresh(contact, index, sweeps)
-        yield contact, index
+    with (
+        own_index(settings) as index,
+        Fleet.open(settings, hosts or asked(settings, index, sweeps), create=False) as fleet,
+    ):
+        refresh(fleet, index, sweeps)
+        yield fleet, index
 
 
-def refresh(contact: Contact, index: Index, sweeps: list[str] | None = None) -> News:
-    """Bring what is new on a host into the index.
+@contextmanager
+def own_index(settings: Settings) -> Iterator[Index]:
+    """Open the index of this machine's orch home; both are made when missing."""
+    _, identity = open_home(str(settings.home))
+    with Index.open(index_path(settings, identity["id"])) as index:
+        yield index
+
+
+def asked(settings: Settings, index: Index, sweeps: Iterable[str] | None = None) -> list[str]:
+    """Return the hosts to ask about sweeps: this machine, and those on which they are; all when that is not known."""
+    everywhere = every_host(settings)
+    records = {row.name: row.record for row in index.sweeps()}
+    if sweeps is None or any("hosts" not in records.get(name, {}) for name in sweeps):
+        return everywhere
+    named = {LOCAL, *(host for name in sweeps for host in records[name]["hosts"])}
+    return [name for name in everywhere if name in named] or everywhere
+
+
+def every_host(settings: Settings) -> list[str]:
+    """Return the names of all hosts: this machine, where jobs can run on it, and those of the site file."""
+    site = [name for name, host in load_site(settings).hosts.items() if not host.is_local]
+    return [*([LOCAL] if usable_here() or not site else []), *site]
+
+
+def refresh(fleet: Fleet, index: Index, sweeps: list[str] | None = None) -> News:
+    """Bring what is new on the hosts into the index; what a silent host has is unreachable from then on.
 
     Raises
     ------
     Unreachable
-        The host does not answer; the index stays as it was.
+        No host answers; the index stays as it was.
     """
-    known = [] if contact.looked else [(*key, *told) for key, told in index.offsets().items()]
-    contact.looked = True
-    stream = contact.wire.stream("collect", known=known, sweeps=sweeps, journal=index.journal_offset())
-    _take_records(contact, index, next(stream))
-    news = News()
-    while True:
-        try:
-            chunk = next(stream)
-        except StopIteration as stop:
-            ending: dict[str, Any] = stop.value
-            break
-        index.ingest(chunk)  # chunk by chunk: a connection that is cut keeps what came, and memory stays small
-        news.spans.update(_spans(chunk))
-    index.ingest_journal(ending["journal"]["lines"], ending["journal"]["offset"])
-    index.seen(ending["host"], ending["t"])
-    return news
+    known = [(*key, *told) for key, told in index.offsets().items()] if _new(fleet) else []
+    homes = _first_of_homes(fleet)
+    offsets = {contact.name: index.journal_offset(home) for home, contact in homes.items()}
+    taking = _Taking(fleet, index)
+
+    def ask(contact: Contact) -> Iterator[Any]:
+        told = {"sweeps": sweeps, "journal": offsets.get(contact.name), "others": fleet.beside(contact)}
+        rows, contact.looked = ([] if contact.looked else known), True
+        return contact.wire.stream("collect", known=rows, **told)
+
+    for item in fleet.stream(ask):
+        taking.take(item)
+    for host, error in fleet.silent.items():
+        index.silent(host, f"the host does not answer; the job is not counted dead ({error.message})")
+    if not fleet.contacts:
+        raise fleet.silent[next(iter(fleet.silent))]
+    return taking.news
 
 
-def _take_records(contact: Contact, index: Index, records: list[dict[str, Any]]) -> None:
-    for record in records:
-        if contact.records.get(record["name"]) != record:
-            index.record_sweep(record)
-            contact.records[record["name"]] = record
+def _new(fleet: Fleet) -> bool:
+    return any(not contact.looked for contact in fleet.contacts.values())
+
+
+def _first_of_homes(fleet: Fleet) -> dict[str, Contact]:
+    """One contact for each orch home: the one that sends its journal."""
+    return {contact.home_id: contact for contact in reversed(fleet.contacts.values())}
+
+
+class _Taking:
+    """Takes in what hosts stream, piece by piece."""
+
+    def __init__(self, fleet: Fleet, index: Index) -> None:
+        self.fleet, self.index, self.news = fleet, index, News()
+        self._begun: set[str] = set()
+        self._machines = index.machines()
+        for contact in fleet.contacts.values():
+            key = (contact.home_id, contact.host)
+            if contact.name != LOCAL and self._machines.get(key) != contact.name:
+                index.met(*key, contact.name)
+                self._machines[key] = contact.name
+
+    def take(self, item: Item) -> None:
+        """Take in one piece: the sweeps' records come first, then reports, then the journal."""
+        contact = item.contact
+        if item.error:
+            if len(self.fleet.contacts) == 1 and not self.fleet.silent:
+                raise item.error
+            self.fleet.lose(contact, item.error)
+        elif item.end is not None:
+            journal = item.end["journal"]
+            if journal["offset"] is not None:
+                self.index.ingest_journal(journal["lines"], journal["offset"], contact.home_id)
+            self.index.seen(contact.shown, item.end["t"])
+        elif contact.name not in self._begun:
+            self._begun.add(contact.name)
+            self._records(item.chunk)
+        else:  # chunk by chunk: a connection that is cut keeps what came, and memory stays small
+            self.index.ingest([self._named(report, contact) for report in item.chunk])
+            self.news.spans.update(_spans(item.chunk))
+
+    def _named(self, report: dict[str, Any], contact: Contact) -> dict[str, Any]:
+        """Name the host as the site file does."""
+        machine = report["host"]
+        if contact.name == LOCAL and machine == contact.host:
+            return report
+        return {**report, "host": self._machines.get((contact.home_id, machine), machine)}
+
+    def _records(self, records: list[dict[str, Any]]) -> None:
+        """Take in the sweeps' records; where homes differ, the one that was written last says what a sweep is."""
+        if not self.fleet.records:
+            self.fleet.records = {row.name: row.record for row in self.index.sweeps()}
+        for record in records:
+            known = self.fleet.records.get(record["name"], {})
+            if known != record and str(known.get("updated") or "") <= str(record.get("updated") or ""):
+                self.index.record_sweep(record)
+                known = record
+            self.fleet.records[record["name"]] = known
 
 
 def watched_scores(index: Index, sweep: str, metric: str | None) -> dict[str, dict[str, float | None]]:

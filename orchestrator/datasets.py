@@ -17,7 +17,7 @@ from .plan import DataSet, Split
 from .program import Program, Progress
 from .words import did_you_mean
 
-_SPLIT_SEED = 0  # the same patients in the same folds for every sweep of a data set
+SPLIT_SEED = 0  # the same patients in the same folds for every sweep of a data set
 
 
 def names(home: Home) -> list[str]:
@@ -66,13 +66,14 @@ def scan(
     DataError
         A volume or mask cannot be used; the message names the file.
     """
-    request = {**_plain(source), "name": name, "secret": identity["secret"]}
+    request = {**plain(source), "name": name, "secret": identity["secret"]}
     words = ("--progress",) if progress else ()
     found = program.ask("scan", *words, request=request, progress=progress)
-    return {**found, "source": _plain(source)}
+    return {**found, "source": plain(source)}
 
 
-def _plain(source: DataSource) -> dict[str, Any]:
+def plain(source: DataSource) -> dict[str, Any]:
+    """Return a source as JSON."""
     return {**source._asdict(), "classes": list(source.classes) if source.classes else None}
 
 
@@ -122,7 +123,7 @@ def ensure(
         The name stands for other contents.
     """
     known = read_json(home.manifest(name))
-    if known is not None and known.get("source") == _plain(source):
+    if known is not None and known.get("source") == plain(source):
         return DataSet.of(known, home.manifest(name)), False
     return save(home, name, scan(identity, program, name, source, progress)), True
 
@@ -132,7 +133,7 @@ def derived_name(source: DataSource) -> str:
     first = Path(source.images or source.csv or "data")
     parts = [part for part in first.parts if valid_name(part) and part.lower() not in _USUAL and "*" not in part]
     word = re.sub(r"\.csv$", "", parts[-1]) if parts else "data"
-    return f"{word}-{digest(_plain(source), 4)}"
+    return f"{word}-{digest(plain(source), 4)}"
 
 
 _USUAL = frozenset({"imagestr", "labelstr", "images", "labels", "masks", "data"})  # say nothing about the data
@@ -148,10 +149,10 @@ def split(home: Home, program: Program, data: DataSet, folds: int, inner: float)
     """
     for path in sorted(Path(data.manifest).parent.glob("split-*.json")):
         known = read_json(path) or {}
-        wanted = (data.hash, folds, inner, _SPLIT_SEED)
+        wanted = (data.hash, folds, inner, SPLIT_SEED)
         if (known.get("data"), len(known.get("folds", ())), known.get("inner"), known.get("seed")) == wanted:
             return Split(str(known["hash"]), str(path))
-    request = {"manifest": data.manifest, "folds": folds, "inner": inner, "seed": _SPLIT_SEED}
+    request = {"manifest": data.manifest, "folds": folds, "inner": inner, "seed": SPLIT_SEED}
     document = program.ask("split", request=request)
     path = Path(home.split(data.name, str(document["hash"])))
     try:

@@ -34,8 +34,10 @@ class Contact:
         The host's name in the site file.
     home_id:
         Identity of the orch home.
-    host:
-        The host's own name.
+    host, boot_id:
+        The host's own name, and its boot.
+    home:
+        Path of the orch home there.
 
     Raises
     ------
@@ -60,8 +62,9 @@ class Contact:
             raise
         self.home_id: str = hello["id"]
         self.host: str = hello["host"]
+        self.boot_id: str = hello["boot_id"]
+        self.home: str = hello["home"]
         self.looked = False  # the agent remembers what it has sent: only the first look says what the index knows
-        self.records: dict[str, Any] = {}
 
     def __enter__(self) -> Contact:
         return self
@@ -71,20 +74,40 @@ class Contact:
     ) -> None:
         self.wire.close()
 
+    @property
+    def shown(self) -> str:
+        """The name that tables show: of this machine its own, of others that of the site file."""
+        return self.host if self.name == LOCAL else self.name
+
     def submit(
         self,
         record: Mapping[str, Any] | None,
         jobs: Iterable[Mapping[str, Any]],
         again: Iterable[str] = (),
         parallel: int | None = None,
+        floors: Mapping[str, int] | None = None,
     ) -> list[dict[str, Any]]:
-        """Queue jobs in one exchange; return for each what the host did: `{"id", "action", "attempt"}`."""
-        answer = self.wire.call("submit", record=record, jobs=list(jobs), again=list(again), parallel=parallel)
-        return list(answer["jobs"])
+        """Queue jobs in one exchange; return for each what the host did: `{"id", "action", "attempt"}`.
+
+        Parameters
+        ----------
+        floors:
+            By job id, the highest attempt number known of it in any orch home.
+        """
+        more = {"again": list(again), "parallel": parallel, "floors": dict(floors or {})}
+        return list(self.wire.call("submit", record=record, jobs=list(jobs), **more)["jobs"])
+
+    def withdraw(self, jobs: Iterable[tuple[str, str]], why: str) -> list[dict[str, Any]]:
+        """Take back jobs (sweep, id) that wait on any host of the home; `{"sweep", "id", "action", "attempt"}`."""
+        return list(self.wire.call("withdraw", jobs=list(jobs), why=why)["jobs"])
 
     def stop(self, jobs: Iterable[tuple[str, str]], grace: float | None = None) -> list[dict[str, Any]]:
         """Stop jobs (sweep, id); return for each `{"sweep", "id", "action"}`."""
-        return list(self.wire.call("stop", jobs=list(jobs), grace=grace, by=_user())["jobs"])
+        return list(self.wire.call("stop", jobs=list(jobs), grace=grace, by=user())["jobs"])
+
+    def release(self, sweeps: Iterable[str], gpus: bool) -> dict[str, Any]:
+        """Let go what waits on purpose; return `{"sweeps", "gpus", "jobs"}`."""
+        return self.wire.call("release", sweeps=list(sweeps), gpus=gpus)
 
     def show(self, sweep: str, job: str) -> dict[str, Any]:
         """Return everything about one job: `{"attempts": [...], "queued": [...]}`."""
@@ -95,7 +118,8 @@ class Contact:
         yield from self.wire.stream("log", sweep=sweep, job=job, number=attempt, offset=offset, follow=follow)
 
 
-def _user() -> str:
+def user() -> str:
+    """Return who asks."""
     import getpass
 
     try:

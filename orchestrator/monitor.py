@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from . import progress
 from .cli.output import Output
 from .collect import refresh, watched_scores
-from .dispatch import Contact
+from .fleet import Fleet
 from .progress import Progress, duration
 from .store import Index, JobRow
 
@@ -31,8 +31,8 @@ class Monitor:
         Steps that one job has at most, for the time left.
     """
 
-    def __init__(self, contact: Contact, index: Index, sweep: str, metric: str | None, steps: int | None = None):
-        self._contact, self._index, self._sweep = contact, index, sweep
+    def __init__(self, fleet: Fleet, index: Index, sweep: str, metric: str | None, steps: int | None = None):
+        self._fleet, self._index, self._sweep = fleet, index, sweep
         self._metric, self._steps = metric, steps
         self._spans: dict[str, float] = {}
         self._began = time.monotonic()
@@ -43,9 +43,9 @@ class Monitor:
         Raises
         ------
         Unreachable
-            The host does not answer.
+            No host answers.
         """
-        self._spans.update(refresh(self._contact, self._index, [self._sweep]).spans)
+        self._spans.update(refresh(self._fleet, self._index, [self._sweep]).spans)
         rows, scores = self._index.jobs(self._sweep), watched_scores(self._index, self._sweep, self._metric)
         return progress.measure(rows, self._metric, self._spans, self._steps, scores)
 
@@ -121,6 +121,8 @@ class Monitor:
 
     def _running(self, row: JobRow) -> str:
         parts = [f"  running      {row.label}"]
+        if len(self._fleet.contacts) + len(self._fleet.silent) > 1:
+            parts[0] += f"  on {row.host}"
         if row.step is not None:
             parts.append(f"step {row.step}" + (f" of at most {self._steps}" if self._steps else ""))
         value = progress.shown_value(row.values, self._metric)

@@ -62,6 +62,13 @@ class DataSet:
             sizes={axis: (int(size[0]), int(size[1])) for axis, size in manifest["sizes"].items()},
         )
 
+    @classmethod
+    def told(cls, summary: Mapping[str, Any]) -> DataSet:
+        """Read what a host tells of a data set that is registered there (`jobs.briefing.summary`)."""
+        sizes = {axis: (int(size[0]), int(size[1])) for axis, size in summary["sizes"].items()}
+        about = (str(summary["name"]), str(summary["hash"]), str(summary["manifest"]), tuple(summary["classes"]))
+        return cls(*about, int(summary["cases"]), int(summary["patients"]), sizes)
+
 
 @dataclass(frozen=True)
 class Split:
@@ -85,6 +92,8 @@ class Pins:
         Now, ISO 8601, UTC.
     provenance:
         What every `job.json` records: git, environment, user, host.
+    placement:
+        The host, and why.
     """
 
     python: str
@@ -92,6 +101,7 @@ class Pins:
     code_path: str | None
     created: str
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    placement: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Capacity(NamedTuple):
@@ -332,7 +342,7 @@ def _shared(
         "result_required": trainer,
         "inputs": inputs,
         "provenance": provenance,
-        "placement": {"host": "local", "reason": "no other host was asked for"},
+        "placement": dict(pins.placement),
     }
 
 

@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import argparse
 from argparse import Namespace
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-from jobs import gpu, limits
-from jobs.atomic import read_json
-from jobs.errors import UsageError
-from jobs.folder import Home, valid_name
-from jobs.homes import open_home
+from jobs.errors import OrchError, UsageError
+from jobs.folder import valid_name
 
 from . import datasets, grid, provenance, snapshot
 from .config import DataSource, Settings
-from .guard import check_package
-from .plan import Capacity, DataSet, Pins, Plan, Selection, check_folds, counts, plan, sweep_record
-from .program import Program, Progress
+from .dispatch import LOCAL
+from .places import Place
+from .plan import DataSet, Pins, Plan, Selection, check_folds, counts, plan, sweep_record
 from .sweep import TRAINER, SweepFile, find_sweep, load_sweep
 from .words import counted
 
@@ -30,31 +27,25 @@ class Prepared:
 
     Attributes
     ----------
-    plan, record:
-        The jobs, and the sweep's record for the home.
-    home, identity:
-        The orch home and its `home.json`.
+    plans:
+        By host, the jobs as they would run there: the same cells with that host's paths and slots.
+    record:
+        The sweep's record for the homes.
     code:
-        The snapshot that the jobs run, or None.
+        The snapshot that the jobs run, as the first host has it, or None.
     changed:
         Files of the code here that differ from the pinned code that the jobs run.
     """
 
-    plan: Plan
+    plans: Mapping[str, Plan]
     record: dict[str, Any]
-    home: Home
-    identity: Mapping[str, Any]
     code: snapshot.Snapshot | None
     changed: tuple[str, ...]
 
-
-class _Place(NamedTuple):
-    """Where a command stands: settings, home, and who is told about long reading."""
-
-    settings: Settings
-    home: Home
-    identity: Mapping[str, Any]
-    progress: Progress | None
+    @property
+    def plan(self) -> Plan:
+        """The plan of the first host."""
+        return next(iter(self.plans.values()))
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -67,8 +58,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--name", metavar="NAME", help="record under this name instead of the file's")
 
 
-def prepare(args: Namespace, settings: Settings, progress: Progress | None = None, rerun: str = "none") -> Prepared:
-    """Return the plan of the sweep that the command line names.
+def prepare(
+    args: Namespace, settings: Settings, sweep: SweepFile, places: Sequence[Place], rerun: str = "none"
+) -> Prepared:
+    """Return the plan of a sweep for each place where its jobs may run.
 
     New data is registered, a missing split made, the code copied to the home: all of it is kept and used again.
 
@@ -76,8 +69,8 @@ def prepare(args: Namespace, settings: Settings, progress: Progress | None = Non
     ----------
     args:
         See `add_arguments`.
-    progress:
-        Gets lines while volumes are read.
+    places:
+        At least one; the first one's home says what code an earlier run has pinned.
     rerun:
         `none`: go on with the code that an earlier run of the sweep pinned. `changed`, `all`: take the code as it is.
 
@@ -86,69 +79,112 @@ def prepare(args: Namespace, settings: Settings, progress: Progress | None = Non
     OrchError
         Any of the tree: each names its repair.
     """
-    sweep = _sweep(args, settings)
-    home, identity = open_home(str(settings.home))
-    code, changed = _code(home, sweep, rerun)
-    if sweep.kind == TRAINER and code:
-        made = _trainer_plan(args, sweep, _Place(settings, home, identity, progress), code)
-    else:
-        tracked = provenance.git(home, Path(sweep.base), sweep.code or (".",))
-        pins = _pins(settings.python, code, {"git": tracked})
-        made = plan(sweep, None, None, pins, selection_of(args), _capacity(settings))
-    return Prepared(made, sweep_record(made), home, identity, code, changed)
+    here, tracked = _code_here(sweep, places), _git(sweep)
+    plans: dict[str, Plan] = {}
+    first: snapshot.Snapshot | None = None
+    changed: tuple[str, ...] = ()
+    for place in places:
+        code, differing = _code_at(place, sweep, here, rerun, first)
+        if first is None:
+            first, changed = code, differing
+        place.keep_patch(tracked[1])
+        if sweep.kind == TRAINER and code:
+            plans[place.name] = _trainer_plan(args, settings, sweep, place, code, tracked[0])
+        else:
+            plans[place.name] = _command_plan(args, settings, sweep, place, code, tracked[0])
+    _refuse_different_cells(plans)
+    made = Prepared(plans, {}, first, changed)
+    return replace(made, record={**sweep_record(made.plan), "hosts": [place.name for place in places]})
 
 
-def _trainer_plan(args: Namespace, sweep: SweepFile, place: _Place, code: snapshot.Snapshot) -> Plan:
-    program, environment = trainer_program(place.settings, code)
-    data, reasons = _data(args.data or sweep.data, place, program)
-    check_folds(sweep, data)
-    split = datasets.split(place.home, program, data, sweep.folds, sweep.inner)
-    tracked = provenance.git(place.home, Path(__file__).parent.parent, ("trainer", "jobs"))
-    pins = _pins(program.python, code, {"git": tracked, "environment": environment})
-    told = replace(sweep, notes=(f"Python {program.python}: {environment['reason']}", *reasons, *sweep.notes))
-    return plan(told, data, split, pins, selection_of(args), _capacity(place.settings))
+def _code_here(sweep: SweepFile, places: Sequence[Place]) -> snapshot.Code | None:
+    """The code as it is now: the trainer, what the sweep lists, or for other machines the whole project."""
+    if sweep.kind == TRAINER:
+        return snapshot.the_trainer()
+    base = Path(sweep.base)
+    if sweep.code:
+        return snapshot.Code.of(snapshot.listed_code(base, sweep.code))
+    if all(place.name == LOCAL for place in places):
+        return None
+    return snapshot.Code.of(snapshot.project_code(base, provenance.tracked(base)))
 
 
-def trainer_program(settings: Settings, code: snapshot.Snapshot) -> tuple[Program, dict[str, Any]]:
-    """Return the trainer as a child program, and the facts of its environment.
-
-    Raises
-    ------
-    OrchError
-        The interpreter does not start, or lacks a library of the trainer.
-    """
-    check_package("setup")
-    from setup.environment import find
-
-    chosen = settings.value("python")
-    found = find(str(chosen.value), chosen.origin, code.path, str(settings.home))
-    return Program(found.python, code.path), found.to_json()
+def _git(sweep: SweepFile) -> tuple[dict[str, Any], provenance.Patch | None]:
+    if sweep.kind == TRAINER:
+        return provenance.git(Path(__file__).parent.parent, ("trainer", "jobs"))
+    return provenance.git(Path(sweep.base), sweep.code or (".",))
 
 
-def _code(home: Home, sweep: SweepFile, rerun: str) -> tuple[snapshot.Snapshot | None, tuple[str, ...]]:
-    """Return the code to run, and the files here that differ from it.
+def _code_at(
+    place: Place, sweep: SweepFile, here: snapshot.Code | None, rerun: str, first: snapshot.Snapshot | None
+) -> tuple[snapshot.Snapshot | None, tuple[str, ...]]:
+    """Return the code to run at a place, and the files here that differ from it.
 
     The same sweep again goes on with the code it was pinned to, so that all cells stay comparable, unless the person
-    asks to run again what changed.
+    asks to run again what changed. All hosts run the code of the first one.
     """
-    if sweep.kind == TRAINER:
-        here = snapshot.take_trainer(home)
-    elif sweep.code:
-        here = snapshot.take(home, snapshot.listed_code(Path(sweep.base), sweep.code))
-    else:
+    if here is None:
         return None, ()
-    known = (read_json(home.sweep(sweep.name)) or {}).get("code")
-    if not known or known == here.hash or rerun != "none":
-        return here, ()
-    pinned = snapshot.recorded(home, known)
-    return pinned, tuple(snapshot.changed_files(pinned, here))
+    pinned = place.pinned(sweep.name) if rerun == "none" else None
+    if first is not None and first.hash != here.hash:
+        if pinned is None or pinned.hash != first.hash:
+            text = f"{place.name} lacks the code {first.hash} to which {sweep.name} is pinned"
+            raise OrchError(text, f"orch sweep {sweep.name} --rerun changed takes the code as it is here, on all hosts")
+        return pinned, ()
+    if pinned is None or pinned.hash == here.hash or first is not None:
+        return place.take(here), ()
+    return pinned, tuple(snapshot.changed_files(pinned, snapshot.Snapshot(here.hash, "", here.hashes)))
 
 
-def _data(wanted: str | DataSource | None, place: _Place, program: Program) -> tuple[DataSet, list[str]]:
+def _trainer_plan(
+    args: Namespace,
+    settings: Settings,
+    sweep: SweepFile,
+    place: Place,
+    code: snapshot.Snapshot,
+    tracked: Mapping[str, Any],
+) -> Plan:
+    python, environment = place.python(code)
+    data, reasons = _data(args.data or sweep.data, settings, place, code)
+    check_folds(sweep, data)
+    split = place.split(data, sweep.folds, sweep.inner, code)
+    pins = _pins(place, python, code, {"git": tracked, "environment": environment})
+    told = replace(sweep, notes=(f"Python {python}: {environment['reason']}", *reasons, *sweep.notes))
+    return plan(told, data, split, pins, selection_of(args), place.capacity())
+
+
+def _command_plan(
+    args: Namespace,
+    settings: Settings,
+    sweep: SweepFile,
+    place: Place,
+    code: snapshot.Snapshot | None,
+    tracked: Mapping[str, Any],
+) -> Plan:
+    pins = _pins(place, settings.python, code, {"git": tracked})
+    there = replace(sweep, env={**place.variables(), **sweep.env})
+    return plan(there, None, None, pins, selection_of(args), place.capacity())
+
+
+def _refuse_different_cells(plans: Mapping[str, Plan]) -> None:
+    """Refuse hosts on which one data set's name stands for different contents."""
+    hashes = {name: made.data.hash if made.data else "" for name, made in plans.items()}
+    if len(set(hashes.values())) > 1:
+        listed = ", ".join(f"{name}: {number}" for name, number in hashes.items())
+        name = next(made.data.name for made in plans.values() if made.data)
+        raise UsageError(
+            f"the data set {name} is not the same on all hosts ({listed})",
+            f"orch data check {name}, then orch data push {name} --host HOST",
+        )
+
+
+def _data(
+    wanted: str | DataSource | None, settings: Settings, place: Place, code: snapshot.Snapshot
+) -> tuple[DataSet, list[str]]:
     """Return the data set, registered if need be, and why it is this one."""
-    declared, reasons = place.settings.data, []
+    declared, reasons = settings.data, []
     if wanted is None:
-        known = sorted({*declared, *datasets.names(place.home)})
+        known = sorted({*declared, *place.data_names()})
         if len(known) != 1:
             listed = f"known are: {', '.join(known)}" if known else "orch data add NAME IMAGES LABELS registers one"
             raise UsageError("the sweep names no data", f"add a line `data: NAME`, or pass --data NAME; {listed}")
@@ -156,9 +192,7 @@ def _data(wanted: str | DataSource | None, place: _Place, program: Program) -> t
         reasons.append(f"data {wanted}: the only data set known here")
     name = wanted if isinstance(wanted, str) else datasets.derived_name(wanted)
     source = declared.get(name) if isinstance(wanted, str) else wanted
-    if source is None:
-        return datasets.lookup(place.home, name, declared), reasons
-    data, new = datasets.ensure(place.home, place.identity, program, name, source, place.progress)
+    data, new = place.data(name, source, code)
     if new:
         reasons.append(
             f"data {name} registered: {counted(data.cases, 'volume')} of {counted(data.patients, 'patient')}"
@@ -166,16 +200,22 @@ def _data(wanted: str | DataSource | None, place: _Place, program: Program) -> t
     return data, reasons
 
 
-def _pins(python: str, code: snapshot.Snapshot | None, facts: Mapping[str, Any]) -> Pins:
+def _pins(place: Place, python: str, code: snapshot.Snapshot | None, facts: Mapping[str, Any]) -> Pins:
     known = {**provenance.caller(), **facts}
-    return Pins(python, code.hash if code else None, code.path if code else None, provenance.now(), known)
+    at = {"host": place.name, "reason": place.reason}
+    return Pins(python, code.hash if code else None, code.path if code else None, provenance.now(), known, at)
 
 
-def _capacity(settings: Settings) -> Capacity:
-    return Capacity(limits.cpus().value or 1, len(gpu.look().cards), settings.parallel)
+def sweep_of(args: Namespace, settings: Settings) -> SweepFile:
+    """Return the sweep that the command line names.
 
-
-def _sweep(args: Namespace, settings: Settings) -> SweepFile:
+    Raises
+    ------
+    NotFound, SpecError
+        There is no such file, or it cannot be understood.
+    UsageError
+        `--name` cannot name a sweep.
+    """
     sweep = load_sweep(find_sweep(args.sweep, Path.cwd(), settings.project_file), settings.project_file)
     if not args.name:
         return sweep

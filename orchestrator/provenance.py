@@ -10,7 +10,7 @@ import subprocess
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from jobs import __version__
 from jobs.atomic import write_bytes
@@ -37,13 +37,18 @@ def caller() -> dict[str, str]:
     return {"user": user, "host": platform.node() or "localhost", "orch": __version__}
 
 
-def git(home: Home, folder: Path, names: Sequence[str]) -> dict[str, Any]:
-    """Return what git knows of the code in a folder, and keep its uncommitted part.
+class Patch(NamedTuple):
+    """What was not committed: the name under which it is kept, and the patch without binary and image files."""
+
+    name: str
+    text: bytes
+
+
+def git(folder: Path, names: Sequence[str]) -> tuple[dict[str, Any], Patch | None]:
+    """Return what git knows of the code in a folder, and its uncommitted part.
 
     Parameters
     ----------
-    home:
-        The patch is written to `<home>/code/<sha>.patch`, without binary and image files.
     folder, names:
         The code; `names` are paths in it, of which at least one must be tracked (an installed package inside somebody's
         repository is not that repository's code).
@@ -53,23 +58,28 @@ def git(home: Home, folder: Path, names: Sequence[str]) -> dict[str, Any]:
     dict
         `{"commit", "dirty", "patch", "untracked"}`; `patch` is the name of the file or None, `untracked` a number. Or
         `{"commit": None, "reason"}`.
+    Patch or None
+        See `keep`.
     """
     commit = _git(folder, "rev-parse", "HEAD")
     if commit is None:
-        return {"commit": None, "reason": "no git checkout"}
+        return {"commit": None, "reason": "no git checkout"}, None
     if not _git(folder, "ls-files", "--", *names):
-        return {"commit": None, "reason": "the code is not tracked by the repository around it"}
+        return {"commit": None, "reason": "the code is not tracked by the repository around it"}, None
     excluded = [f":(exclude,icase)*{ending}" for ending in REFUSED]
     patch = _git(folder, "diff", "HEAD", "--no-color", "--no-ext-diff", "--", *names, *excluded) or b""
     changed = _git(folder, "status", "--porcelain", "--untracked-files=all", "--", *names) or b""
     lines = changed.splitlines()
     untracked = sum(line.startswith(b"??") for line in lines)
-    return {
-        "commit": commit.decode().strip(),
-        "dirty": bool(lines),
-        "patch": _keep(home, _without_binary(patch)),
-        "untracked": untracked,
-    }
+    kept = _named(_without_binary(patch))
+    facts = {"commit": commit.decode().strip(), "dirty": bool(lines), "patch": kept.name if kept else None}
+    return {**facts, "untracked": untracked}, kept
+
+
+def tracked(folder: Path) -> list[str] | None:
+    """Return the files of a folder that git tracks or would (not those it ignores), or None where there is no git."""
+    listed = _git(folder, "ls-files", "-z", "--cached", "--others", "--exclude-standard", "--", ".")
+    return [os.fsdecode(name) for name in listed.split(b"\0") if name] if listed is not None else None
 
 
 def _git(folder: Path, *words: str) -> bytes | None:
@@ -90,16 +100,27 @@ def _without_binary(patch: bytes) -> bytes:
     return b"".join(b"diff --git " + part for part in kept)
 
 
-def _keep(home: Home, patch: bytes) -> str | None:
+def _named(patch: bytes) -> Patch | None:
     if not patch or len(patch) > LARGEST:
         return None
-    name = hashlib.sha256(patch).hexdigest()[:16] + ".patch"
-    path = Path(home.code, name)
+    return Patch(hashlib.sha256(patch).hexdigest()[:16] + ".patch", patch)
+
+
+def keep(home: Home, patch: Patch | None) -> None:
+    """Write a patch to `<home>/code/<name>`, unless it is there.
+
+    Raises
+    ------
+    DiskError
+        The home cannot be written.
+    """
+    if patch is None:
+        return
+    path = Path(home.code, patch.name)
     if not path.exists():
         try:
             with private():
                 path.parent.mkdir(parents=True, exist_ok=True)
-                write_bytes(path, patch)
+                write_bytes(path, patch.text)
         except OSError as error:
             raise disk_error(error, str(path)) from error
-    return name

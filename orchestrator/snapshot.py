@@ -51,6 +51,48 @@ class Snapshot(NamedTuple):
     files: Mapping[str, str]
 
 
+class Code(NamedTuple):
+    """Code that is to be kept somewhere: here, or on a host.
+
+    Attributes
+    ----------
+    hash:
+        Of all names and contents: the snapshot's name.
+    files, hashes:
+        Where each file lies here, and its SHA-256, by its path in the snapshot.
+    main:
+        Text that becomes `__main__.py`, or empty.
+    """
+
+    hash: str
+    files: Mapping[str, Path]
+    hashes: Mapping[str, str]
+    main: str = ""
+
+    @classmethod
+    def of(cls, files: Mapping[str, Path], main: str = "") -> Code:
+        """Hash files.
+
+        Raises
+        ------
+        DataError
+            An image or medical file is among them, or they exceed 50 MB.
+        """
+        _refuse_images(files)
+        _refuse_large(files)
+        hashes = {name: file_sha256(path) for name, path in sorted(files.items())}
+        return cls(digest({"files": hashes, "main": main}), files, hashes, main)
+
+    def packed(self) -> str:
+        """Return all of it as one text, for a host (`jobs.asking.unpack`)."""
+        contents = {name: path.read_bytes() for name, path in self.files.items()}
+        return pack({**contents, **({"__main__.py": self.main.encode()} if self.main else {})})
+
+    def programs(self) -> list[str]:
+        """Return the files that may be executed."""
+        return [name for name, path in self.files.items() if os.access(path, os.X_OK)]
+
+
 def trainer_code() -> dict[str, Path]:
     """Return the files of the packages `trainer` and `jobs`, by their path in the snapshot.
 
@@ -92,6 +134,19 @@ def listed_code(base: Path, entries: Iterable[str]) -> dict[str, Path]:
     return files
 
 
+def project_code(base: Path, tracked: Iterable[str] | None) -> dict[str, Path]:
+    """Return the files of a project that travel with its commands, without images; by their path relative to `base`.
+
+    Parameters
+    ----------
+    tracked:
+        What git knows of it and does not ignore; None: everything in the folder.
+    """
+    found = [base / name for name in tracked] if tracked is not None else list(_walk(base))
+    names = {path.relative_to(base).as_posix(): path for path in found if path.is_file() and not path.is_symlink()}
+    return {name: path for name, path in names.items() if not name.lower().endswith(REFUSED)}
+
+
 def _walk(folder: Path) -> Iterator[Path]:
     for root, folders, names in os.walk(folder):
         folders[:] = sorted(name for name in folders if name not in _LEFT_OUT)
@@ -106,30 +161,24 @@ def _refuse_images(files: Mapping[str, Path]) -> None:
         raise DataError(text, "list only the code in `code:`; let the program read data by its path")
 
 
-def take(home: Home, files: Mapping[str, Path], main: str = "") -> Snapshot:
-    """Copy the files to the home, unless the same content is there already; `main` becomes `__main__.py`.
+def take(home: Home, code: Code) -> Snapshot:
+    """Copy code to the home, unless the same content is there already.
 
     Raises
     ------
-    DataError
-        An image or medical file is among them, or they exceed 50 MB.
     DiskError
         The home cannot be written.
     """
-    _refuse_images(files)
-    _refuse_large(files)
-    hashes = {name: file_sha256(path) for name, path in sorted(files.items())}
-    number = digest({"files": hashes, "main": main})
-    target = Path(home.code, number)
+    target = Path(home.code, code.hash)
     if not target.is_dir():
         try:
             with private():
                 target.parent.mkdir(parents=True, exist_ok=True)
-                write_json(f"{target}.json", {"contract": CONTRACT, "hash": number, "files": hashes})
-                _copy(files, main, target)
+                write_json(f"{target}.json", {"contract": CONTRACT, "hash": code.hash, "files": code.hashes})
+                _copy(code.files, code.main, target)
         except OSError as error:
             raise disk_error(error, str(target)) from error
-    return Snapshot(number, str(target), hashes)
+    return Snapshot(code.hash, str(target), code.hashes)
 
 
 def _refuse_large(files: Mapping[str, Path]) -> None:
@@ -166,13 +215,12 @@ def _settle(aside: Path, target: Path) -> None:
 
 def take_trainer(home: Home) -> Snapshot:
     """Copy the trainer as it is installed here."""
-    return take(home, trainer_code(), _MAIN)
+    return take(home, the_trainer())
 
 
-def packed_trainer() -> str:
-    """Return the same code as one text, for a host that shall run it once (`jobs.asking`)."""
-    files = {name: path.read_bytes() for name, path in trainer_code().items()}
-    return pack({**files, "__main__.py": _MAIN.encode()})
+def the_trainer() -> Code:
+    """Return the trainer as it is installed here, with its start."""
+    return Code.of(trainer_code(), _MAIN)
 
 
 def recorded(home: Home, number: str) -> Snapshot:

@@ -47,6 +47,8 @@ class SweepFile:
         Files to snapshot (empty: the trainer's own); variables; what the file asks for, by name.
     policy:
         Rules for failures that it changes, by kind.
+    hosts:
+        Hosts of the site file that share the jobs, `("auto",)`, or empty: not said.
     notes:
         What was decided for the writer, each with its reason.
     """
@@ -70,6 +72,7 @@ class SweepFile:
     env: Mapping[str, str] = field(default_factory=dict)
     resources: Mapping[str, float] = field(default_factory=dict)
     policy: Mapping[str, Any] = field(default_factory=dict)
+    hosts: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
 
@@ -127,12 +130,17 @@ def load_sweep(path: Path, project: Path | None = None) -> SweepFile:
         "env": {name: grid.plain(value) for name, value in given.get("env", {}).items()},
         "resources": policies.resources(document),
         "policy": policies.policy(document),
+        "hosts": _hosts(given.get("hosts")),
     }
     if not valid_name(common["name"]):
         raise document.error((), f"the file name '{path.stem}' cannot name a sweep", "add a line `sweep: NAME`")
     if _kind(document) == COMMAND:
         return _command_sweep(document, common)
     return _trainer_sweep(document, common)
+
+
+def _hosts(given: str | list[str] | None) -> tuple[str, ...]:
+    return (given,) if isinstance(given, str) else tuple(given or ())
 
 
 def _base(path: Path, project: Path | None) -> Path:

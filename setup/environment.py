@@ -110,6 +110,11 @@ def on_host(wire: Wire, host: str, home: str) -> Environment:
     if made is None:
         why = f": {listed[0]['prefix']}: {listed[0]['reason']}" if listed else ""
         raise OrchError(f"{host} has no environment that is verified{why}", f"orch setup --host {host}")
+    return of_record(made)
+
+
+def of_record(made: Mapping[str, Any]) -> Environment:
+    """Return a verified environment as its record tells (`jobs.envs.found`)."""
     record = made["record"]
     about = (str(record["python"]), record["packages"], str(record["fingerprint"]))
     return Environment(made["python"], _made_reason(made), *about, _provision(made))

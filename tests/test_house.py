@@ -19,7 +19,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("orchestrator", "trainer", "jobs", "setup")
-HOST_ONLY = {"jobs.agent", "jobs.keeper", "jobs.watcher"}  # they run where jobs run: on Linux
+# They run where jobs run: on Linux.
+HOST_ONLY = {"jobs.agent", "jobs.keeper", "jobs.watcher", "jobs.submitting", "jobs.moving", "jobs.releasing"}
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 # Not written with all their letters, so that this page does not find itself.

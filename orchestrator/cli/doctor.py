@@ -11,7 +11,7 @@ from jobs.errors import Findings, UsageError
 
 from ..config import Settings
 from ..inventory import chosen, connect
-from ..snapshot import packed_trainer
+from ..snapshot import the_trainer
 from ..words import counted
 from .asking import agreed
 from .output import Output
@@ -88,7 +88,7 @@ def _parity(args: Namespace, settings: Settings, out: Output) -> int:
     def here(host: Host) -> str:
         return find(str(python.value), python.origin, home=host.home).python
 
-    answers = parity.ask_all(hosts, connect, packed_trainer(), here)
+    answers = parity.ask_all(hosts, connect, the_trainer().packed(), here)
     rows = parity.judge(answers)
     out.json([{**answer.to_json(), "rows": [row.to_json() for row in rows[answer.host]]} for answer in answers])
     _show(rows, args.report, out)

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from jobs.errors import Findings
+from jobs.homes import open_home
 from jobs.state import QUEUED, RUNNING
 
-from ..collect import fresh_index, index_path, refresh
+from ..collect import every_host, fresh_index, index_path, refresh
 from ..config import Settings
-from ..dispatch import Contact
+from ..fleet import Fleet
 from ..store import Index, compare, discard
 from ..words import counted
 from .output import Output
@@ -33,20 +34,23 @@ def add_arguments(parser: Parser) -> None:
 
 def run(args: Namespace, settings: Settings, out: Output) -> int:
     """Rebuild or check."""
-    with Contact(settings) as contact:
-        path = index_path(settings, contact.home_id)
+    _, identity = open_home(str(settings.home))
+    path = index_path(settings, identity["id"])
+    with Fleet.open(settings, every_host(settings), create=False) as fleet:
+        for host, error in fleet.silent.items():
+            out.warning(f"{host} does not answer, and is left out: {error.message}")
         if args.verb == "rebuild":
-            return _rebuild(contact, path, out)
+            return _rebuild(fleet, path, out)
         with tempfile.TemporaryDirectory() as folder, Index.open(Path(folder) / "index.db", force=True) as anew:
-            refresh(contact, anew)
+            refresh(fleet, anew)
             return _check(settings, anew, out)
 
 
-def _rebuild(contact: Contact, path: Path, out: Output) -> int:
+def _rebuild(fleet: Fleet, path: Path, out: Output) -> int:
     began = time.monotonic()
     parked = discard(path) if path.exists() else None
     with Index.open(path) as index:
-        refresh(contact, index)
+        refresh(fleet, index)
         jobs = len(index.jobs())
     out.json({"index": str(path), "jobs": jobs, "parked": str(parked) if parked else None})
     out.result(f"index made again: {counted(jobs, 'job')}, {time.monotonic() - began:.1f} s")

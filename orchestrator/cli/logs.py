@@ -30,12 +30,12 @@ def add_arguments(parser: Parser) -> None:
 
 def run(args: Namespace, settings: Settings, out: Output) -> int:
     """Print the log; with `--json` one object per piece."""
-    with fresh_index(settings) as (contact, index):
+    with fresh_index(settings) as (fleet, index):
         row = pick_one(index, args.job, args.sweep)
         if row.state == QUEUED and args.attempt is None and row.attempts <= 1:
             raise NotFound(f"{row.label} has not begun: it has no log yet", f"orch why {row.label}")
         printed = False
-        for text in contact.log(row.sweep, row.id, args.attempt, 0, args.follow):
+        for text in fleet.of(row.host).log(row.sweep, row.id, args.attempt, 0, args.follow):
             printed = printed or bool(text)
             out.json({"text": text})
             if not out.json_mode:

@@ -32,14 +32,15 @@ def run(args: Namespace, settings: Settings, out: Output) -> int:
     """Add the note or the tag, then show what there is."""
     if args.text and args.tag:
         raise UsageError("give a note or a tag, not both", "call orch note twice")
-    with fresh_index(settings) as (contact, index):
+    with fresh_index(settings) as (fleet, index):
         names = {row.name for row in index.sweeps()}
         row = None if args.about in names else pick_one(index, args.about, args.sweep)
         sweep, job = (row.sweep, row.id) if row else (args.about, "")
         if args.text or args.tag:
             kind = "tag" if args.tag else "note"
+            contact = fleet.of(row.host) if row else fleet.first
             contact.wire.call("note", sweep=sweep, job=job, kind=kind, text=args.tag or args.text)
-            refresh(contact, index)
+            refresh(fleet, index)
         lines = [line for line in index.journal(sweep) if line.job == job]
     out.json([{"kind": line.kind, "t": line.t, "text": line.text} for line in lines])
     if lines:

@@ -47,6 +47,14 @@ def pick_one(index: Index, word: str, sweep: str | None) -> JobRow:
     return index.job(sweep, word)
 
 
+def by_host(rows: Sequence[JobRow]) -> dict[str, list[JobRow]]:
+    """Return jobs by the host of their newest attempt, each host once."""
+    found: dict[str, list[JobRow]] = {}
+    for row in rows:
+        found.setdefault(row.host, []).append(row)
+    return found
+
+
 def address(index: Index, row: JobRow) -> str:
     """Return the words that mean this job and no other: its label, with the sweep where another one has it too."""
     several = sum(other.label == row.label for other in index.jobs()) > 1

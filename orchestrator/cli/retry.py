@@ -12,10 +12,11 @@ from jobs.state import DONE, HOLES
 from ..collect import fresh_index, refresh
 from ..config import Settings
 from ..dispatch import Contact
+from ..fleet import Fleet
 from ..store import Index, JobRow
 from .output import Output
 from .parser import Parser
-from .picking import add_job_arguments, address, pick
+from .picking import add_job_arguments, address, by_host, pick
 
 EXAMPLES = """
 orch retry rotate/3
@@ -32,14 +33,13 @@ def add_arguments(parser: Parser) -> None:
 
 def run(args: Namespace, settings: Settings, out: Output) -> int:
     """Queue a new attempt, with the code that was pinned, for each job that failed, was stopped or interrupted."""
-    with fresh_index(settings) as (contact, index):
+    with fresh_index(settings) as (fleet, index):
         rows = pick(index, args.jobs, args.sweep)
         wanted = [row for row in rows if row.state in HOLES or (args.again and row.state == DONE)]
         if not wanted and len(rows) == 1:
             raise UsageError(f"{rows[0].label} is {rows[0].state}: there is nothing to retry", _hint(index, rows[0]))
-        specs = [_spec(contact, row) for row in wanted]
-        done = contact.submit(None, specs, again=[row.id for row in wanted]) if specs else []
-        refresh(contact, index)
+        done = [item for host, rows in by_host(wanted).items() for item in _retry(fleet, host, rows)]
+        refresh(fleet, index)
     labels = {row.id: row.label for row in wanted}
     out.json([{**item, "label": labels[item["id"]]} for item in done])
     out.table(
@@ -55,6 +55,13 @@ def run(args: Namespace, settings: Settings, out: Output) -> int:
 def _hint(index: Index, row: JobRow) -> str:
     word = address(index, row)
     return f"orch retry {word} --again" if row.state == DONE else f"orch why {word}"
+
+
+def _retry(fleet: Fleet, host: str, rows: list[JobRow]) -> list[dict[str, Any]]:
+    contact = fleet.of(host)
+    specs = [_spec(contact, row) for row in rows]
+    floors = {row.id: row.attempts for row in rows}
+    return contact.submit(None, specs, again=[row.id for row in rows], floors=floors)
 
 
 def _spec(contact: Contact, row: JobRow) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from jobs.folder import Home
 
 from ..config import Settings
-from ..planning import trainer_program
+from ..places import trainer_program
 from ..program import Program, Progress
 from ..snapshot import take_trainer
 from .output import Output

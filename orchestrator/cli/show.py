@@ -27,9 +27,9 @@ def add_arguments(parser: Parser) -> None:
 
 def run(args: Namespace, settings: Settings, out: Output) -> int:
     """Print identity, parameters, attempts with their files, and the result."""
-    with fresh_index(settings) as (contact, index):
+    with fresh_index(settings) as (fleet, index):
         row = pick_one(index, args.job, args.sweep)
-        shown = contact.show(row.sweep, row.id)
+        shown = fleet.of(row.host).show(row.sweep, row.id)
         scores = index.scores(row.sweep).get(row.id, {})
     out.json({"sweep": row.sweep, "id": row.id, "label": row.label, "state": row.state, "scores": scores, **shown})
     out.result("\n".join(_lines(row, shown, scores)))

@@ -114,12 +114,12 @@ def _watch(args: Namespace, settings: Settings, out: Output) -> int:
     from ..collect import refresh
     from ..monitor import Monitor
 
-    with fresh_index(settings, [args.sweep] if args.sweep else None) as (contact, index):
+    with fresh_index(settings, [args.sweep] if args.sweep else None) as (fleet, index):
         names = [index.sweep(args.sweep).name] if args.sweep else [row.name for row in index.sweeps()]
         active = [name for name in names if not measure(index.jobs(name), None, {}).over]
         for name in active:
             record = index.sweep(name).record
-            Monitor(contact, index, name, record.get("metric"), record.get("steps")).follow(out)
-        refresh(contact, index)
+            Monitor(fleet, index, name, record.get("metric"), record.get("steps")).follow(out)
+        refresh(fleet, index)
         _show(index, args, out)
     return 0

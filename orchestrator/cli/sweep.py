@@ -6,22 +6,24 @@ import shlex
 import time
 from argparse import Namespace
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from jobs.spec import JobSpec
 from jobs.state import DONE, FAILED, HOLES
 
-from .. import planning
-from ..collect import index_path, refresh
+from .. import dispatching, planning
+from ..collect import own_index, refresh
 from ..config import Settings
-from ..dispatch import Contact
+from ..fleet import Fleet
 from ..monitor import Monitor
+from ..places import places_of
 from ..plan import Plan
 from ..progress import Progress, counts_text
 from ..store import PLANNED, Index, JobRow
 from ..sweep import TRAINER
 from ..words import counted
+from .choosing import open_fleet, ready
 from .output import Output
 from .parser import Parser
 from .picking import address
@@ -31,11 +33,22 @@ EXAMPLES = """
 orch sweep augmentations --dry-run
 orch sweep augmentations
 orch sweep augmentations --strategies identity,rotate --folds 0..2
+orch sweep augmentations --hosts grace,ada
 orch sweep sweeps/rates.yaml --detach
 """
 
 RERUN = ("none", "changed", "all")
-CHOICES = ("data", "strategies", "folds", "seeds", "name", "parallel", "python", "rerun")  # options with a value
+CHOICES = (
+    "hosts",
+    "data",
+    "strategies",
+    "folds",
+    "seeds",
+    "name",
+    "parallel",
+    "python",
+    "rerun",
+)  # options with a value
 MOST_TROUBLES = 10  # jobs that are listed at the end
 
 
@@ -43,8 +56,12 @@ def add_arguments(parser: Parser) -> None:
     """Declare arguments and options."""
     planning.add_arguments(parser)
     parser.add_argument(
-        "--parallel", type=int, metavar="N", help="jobs side by side on this machine (default: its cores)"
+        "--hosts",
+        metavar="A,B",
+        help="hosts of the site file that share the jobs, or auto: all that answer and are ready "
+        "(default: the file's, else those of the last time, else this machine)",
     )
+    parser.add_argument("--parallel", type=int, metavar="N", help="jobs side by side on each host (default: its cores)")
     parser.add_argument("--python", metavar="PATH", help="interpreter that runs the trainer")
     parser.add_argument("--dry-run", action="store_true", help="print the plan, start nothing")
     parser.add_argument("--detach", action="store_true", help="return as soon as the jobs are queued")
@@ -60,28 +77,31 @@ def add_arguments(parser: Parser) -> None:
 def run(args: Namespace, settings: Settings, out: Output) -> int:
     """Run a sweep; exit 1 when a job of it did not end well."""
     rerun = args.rerun or "none"
-    with reader(out, "reading volumes") as progress:
-        prepared = planning.prepare(args, settings, progress, rerun)
-    name, specs = prepared.plan.sweep.name, prepared.plan.specs
-    with Contact(settings) as contact, Index.open(index_path(settings, contact.home_id)) as index:
-        refresh(contact, index, [name])
-        rows = {row.id: row for row in index.jobs(name)}
+    sweep = planning.sweep_of(args, settings)
+    with own_index(settings) as index, open_fleet(args, settings, sweep, index, out) as fleet:
+        refresh(fleet, index, [sweep.name])
+        with reader(out, "reading volumes") as progress:
+            places = ready(places_of(fleet, settings, sweep.name, progress), args, sweep, out)
+            prepared = planning.prepare(args, settings, sweep, list(places.values()), rerun)
+        rows = {row.id: row for row in index.jobs(sweep.name)}
         again = _again(index, prepared.plan, rows, rerun)
         if rerun == "changed" and not prepared.plan.pins.code:
             out.warning("--rerun changed finds nothing: no code is pinned. Add `code: [FILE]`, or use --rerun all")
-        due = [spec for spec in specs if spec.id in again or is_due(rows.get(spec.id), args.keep_failed)]
-        _tell_plan(prepared, rows, due, out)
+        due = [spec for spec in prepared.plan.specs if spec.id in again or is_due(rows.get(spec.id), args.keep_failed)]
+        spread = dispatching.spread(index, places, prepared, due)
+        _tell_plan(prepared, spread, rows, out)
         if args.dry_run:
-            out.json({"sweep": name, "jobs": [_planned(spec, rows.get(spec.id), due) for spec in specs]})
+            planned = [_planned(spec, rows.get(spec.id), spread.placed) for spec in prepared.plan.specs]
+            out.json({"sweep": sweep.name, "jobs": planned})
             out.next(_command(args))
             return 0
-        answers = _submit(contact, prepared, due, again, settings.parallel, out)
-        refresh(contact, index, [name])
+        answers = _submit(fleet, prepared, spread, again, rows, settings.parallel, out)
+        refresh(fleet, index, [sweep.name])
         if args.detach:
-            out.json({"sweep": name, "answers": answers})
+            out.json({"sweep": sweep.name, "answers": answers})
             out.next("orch status --watch")
             return 0
-        return _attend(contact, index, prepared.plan, out)
+        return _attend(fleet, index, prepared.plan, out)
 
 
 def is_due(row: JobRow | None, keep_failed: bool) -> bool:
@@ -100,13 +120,17 @@ def _again(index: Index, plan: Plan, rows: Mapping[str, JobRow], rerun: str) -> 
     return {row.job for row in counting if (row.spec or {}).get("provenance", {}).get("code") != plan.pins.code}
 
 
-def _tell_plan(prepared: planning.Prepared, rows: Mapping[str, JobRow], due: Sequence[JobSpec], out: Output) -> None:
+def _tell_plan(
+    prepared: planning.Prepared, spread: dispatching.Spread, rows: Mapping[str, JobRow], out: Output
+) -> None:
     for line in planning.describe(prepared):
         out.note(line)
     present = Counter(rows[spec.id].state for spec in prepared.plan.specs if spec.id in rows)
     known = {state: count for state, count in present.items() if state != PLANNED}
     if known:
-        out.note(f"  already there: {counts_text(known)}; {counted(len(due), 'job')} to run")
+        out.note(f"  already there: {counts_text(known)}; {counted(len(spread.specs), 'job')} to run")
+    for line in spread.lines:
+        out.note(f"  {line}")
 
 
 def _command(args: Namespace) -> str:
@@ -119,24 +143,26 @@ def _command(args: Namespace) -> str:
     return shlex.join(words)
 
 
-def _planned(spec: JobSpec, row: JobRow | None, due: Sequence[JobSpec]) -> dict[str, Any]:
+def _planned(spec: JobSpec, row: JobRow | None, placed: Mapping[str, str]) -> dict[str, Any]:
     state = row.state if row else PLANNED
-    return {"id": spec.id, "label": spec.label, "names": dict(spec.names), "state": state, "runs": spec in due}
+    told = {"id": spec.id, "label": spec.label, "names": dict(spec.names), "state": state, "runs": spec.id in placed}
+    return {**told, "host": placed.get(spec.id) or (row.host if row else None) or None}
 
 
 def _submit(
-    contact: Contact,
+    fleet: Fleet,
     prepared: planning.Prepared,
-    due: Sequence[JobSpec],
+    spread: dispatching.Spread,
     again: set[str],
+    rows: Mapping[str, JobRow],
     parallel: int | None,
     out: Output,
 ) -> list[dict[str, Any]]:
     began = time.monotonic()
-    jobs = [spec.to_json() for spec in due]
     # Without a word the limit of an earlier sweep must not stay; but coming back to one that runs leaves its limit.
-    limit = 0 if parallel is None and due else parallel
-    answers = contact.submit(prepared.record, jobs, again=sorted(again), parallel=limit)
+    limit = 0 if parallel is None and spread.specs else parallel
+    floors = {spec.id: rows[spec.id].attempts for spec in spread.specs if spec.id in rows}
+    answers = dispatching.submit(fleet, prepared.record, spread, again, limit, floors)
     queued = sum(answer["action"] == "queued" for answer in answers)
     if queued:
         seconds = time.monotonic() - began
@@ -144,10 +170,10 @@ def _submit(
     return answers
 
 
-def _attend(contact: Contact, index: Index, plan: Plan, out: Output) -> int:
+def _attend(fleet: Fleet, index: Index, plan: Plan, out: Output) -> int:
     """Watch until it is over, or until Ctrl-C: the jobs go on."""
     sweep = plan.sweep
-    monitor = Monitor(contact, index, sweep.name, sweep.metric, sweep.train.get("epochs"))
+    monitor = Monitor(fleet, index, sweep.name, sweep.metric, sweep.train.get("epochs"))
     try:
         last = monitor.follow(out)
     except KeyboardInterrupt:

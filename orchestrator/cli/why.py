@@ -42,9 +42,9 @@ def add_arguments(parser: Parser) -> None:
 
 def run(args: Namespace, settings: Settings, out: Output) -> int:
     """Explain one job."""
-    with fresh_index(settings) as (contact, index):
+    with fresh_index(settings) as (fleet, index):
         row = pick_one(index, args.job, args.sweep)
-        shown = contact.show(row.sweep, row.id)
+        shown = fleet.of(row.host).show(row.sweep, row.id)
         ahead, word = _ahead(index, row), address(index, row)
     told = list(_tell(row, shown, ahead))
     line = story(shown["attempts"], shown["queued"], shown["held"])

@@ -9,7 +9,7 @@ Index.open(path)      create, migrate, refuse what it must not write         ind
 
 from .content import compare
 from .index import Index, discard
-from .rows import AttemptRow, CaseRow, Curve, EventRow, JobRow, JournalRow, Known, SweepRow
+from .rows import AttemptRow, CaseRow, Curve, EventRow, JobRow, JournalRow, Known, Span, SweepRow
 from .status import PLANNED
 
 __all__ = [
@@ -22,6 +22,7 @@ __all__ = [
     "JobRow",
     "JournalRow",
     "Known",
+    "Span",
     "SweepRow",
     "compare",
     "discard",

@@ -15,7 +15,7 @@ from jobs.errors import NotFound, UsageError, disk_error
 from . import bulk, content, migrate, place, records, status
 from .door import translated
 from .lock import writer
-from .rows import AttemptRow, CaseRow, Curve, EventRow, JobRow, JournalRow, Known, SweepRow
+from .rows import AttemptRow, CaseRow, Curve, EventRow, JobRow, JournalRow, Known, Span, SweepRow
 
 T = TypeVar("T")
 
@@ -90,12 +90,24 @@ class Index:
         """
         return self._write(lambda connection: bulk.ingest(connection, reports))
 
-    def ingest_journal(self, lines: Iterable[Mapping[str, Any]], offset: int) -> int:
-        """Take in the journal's lines up to a byte offset; return how many are new.
+    def ingest_journal(self, lines: Iterable[Mapping[str, Any]], offset: int, home: str = "") -> int:
+        """Take in the lines of a home's journal up to a byte offset; return how many are new.
 
         A line `{"kind": "fence", "sweep", "job", "attempt"}` keeps that attempt's result from counting.
         """
-        return self._write(lambda connection: records.ingest_journal(connection, lines, offset))
+        return self._write(lambda connection: records.ingest_journal(connection, lines, offset, home))
+
+    def silent(self, host: str, reason: str) -> int:
+        """Let a host's attempts without a known end be unreachable, for a reason; return how many there are.
+
+        The last known state stays beside it. They are what they are again with the host's next report.
+        """
+        return self._write(lambda connection: records.silence(connection, host, reason))
+
+    def met(self, home: str, machine: str, host: str) -> None:
+        """Remember by which name of the site file a machine of an orch home is known."""
+        sql = "INSERT INTO machine VALUES (?, ?, ?) ON CONFLICT (home, name) DO UPDATE SET host = excluded.host"
+        self._write(lambda connection: connection.execute(sql, (home, machine, host)))
 
     def seen(self, host: str, t: float) -> None:
         """Remember when a host last answered (s since 1970)."""
@@ -155,11 +167,16 @@ class Index:
         """Return how far every attempt (sweep, job, number) was read."""
         return self._read(status.offsets)
 
-    def journal_offset(self) -> int:
-        """Return the byte offset up to which the journal was read."""
-        sql = "SELECT offset FROM position WHERE name = 'journal'"
-        row = self._read(lambda connection: connection.execute(sql).fetchone())
+    def journal_offset(self, home: str = "") -> int:
+        """Return the byte offset up to which a home's journal was read."""
+        sql, name = "SELECT offset FROM position WHERE name = ?", records.journal_name(home)
+        row = self._read(lambda connection: connection.execute(sql, (name,)).fetchone())
         return int(row[0]) if row else 0
+
+    def machines(self) -> dict[tuple[str, str], str]:
+        """Return by which name of the site file each machine is known: (home id, own name) -> host."""
+        rows = self._read(lambda connection: connection.execute("SELECT home, name, host FROM machine").fetchall())
+        return {(home, name): host for home, name, host in rows}
 
     def hosts_seen(self) -> dict[str, float]:
         """Return when each host last answered (s since 1970)."""
@@ -169,6 +186,10 @@ class Index:
     def scores(self, sweep: str, key: str | None = None) -> dict[str, dict[str, float | None]]:
         """Return the numbers of the results that count: job id -> name -> value (None: undefined)."""
         return self._read(lambda connection: status.scores(connection, sweep, key))
+
+    def spans(self) -> list[Span]:
+        """Return how long the jobs took that are done, oldest first."""
+        return self._read(status.spans)
 
     def cases(self, sweep: str) -> list[CaseRow]:
         """Return the case rows of the attempts that count."""

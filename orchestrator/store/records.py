@@ -7,6 +7,8 @@ import sqlite3
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from jobs.state import UNREACHABLE
+
 # Of several attempts exactly one counts: the first done one that no fence excludes (its host was declared dead, or a
 # person asked for another run of the same cell).
 _RECOUNT = """
@@ -63,8 +65,10 @@ def _leave_behind(connection: sqlite3.Connection, sweep: int) -> None:
     )
 
 
-def ingest_journal(connection: sqlite3.Connection, lines: Iterable[Mapping[str, Any]], offset: int) -> int:
-    """Take in lines of the journal up to a byte offset; return how many are new."""
+def ingest_journal(
+    connection: sqlite3.Connection, lines: Iterable[Mapping[str, Any]], offset: int, home: str = ""
+) -> int:
+    """Take in lines of a home's journal up to a byte offset; return how many are new."""
     rows = [
         (
             int(line["seq"]),
@@ -83,12 +87,26 @@ def ingest_journal(connection: sqlite3.Connection, lines: Iterable[Mapping[str, 
     )
     new = connection.total_changes - before
     connection.execute(
-        "INSERT INTO position VALUES ('journal', ?)"
-        " ON CONFLICT (name) DO UPDATE SET offset = max(offset, excluded.offset)",
-        (offset,),
+        "INSERT INTO position VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET offset = max(offset, excluded.offset)",
+        (journal_name(home), offset),
     )
     _recount_fenced(connection, [(row[2], row[3]) for row in rows if row[4] == "fence"])
     return new
+
+
+def journal_name(home: str) -> str:
+    """Return the name under which the position in a home's journal is kept."""
+    return f"journal {home}"
+
+
+def silence(connection: sqlite3.Connection, host: str, reason: str) -> int:
+    """Let a host's attempts of which no end is known be unreachable; what was last known stays beside it."""
+    changed = connection.execute(
+        "UPDATE attempt SET known_state = CASE state WHEN ? THEN known_state ELSE state END, state = ?, reason = ?"
+        " WHERE host = ? AND final = 0 AND state != ''",
+        (UNREACHABLE, UNREACHABLE, reason, host),
+    )
+    return changed.rowcount
 
 
 def _recount_fenced(connection: sqlite3.Connection, fenced: list[tuple[str, str]]) -> None:

@@ -77,6 +77,16 @@ class JobRow(NamedTuple):
         return json.loads(self.newest)["values"] if self.newest else {}
 
 
+class Span(NamedTuple):
+    """How long a job took that is done: seconds in all, and of its newest step where it told (None: it did not)."""
+
+    sweep: str
+    host: str
+    program: str
+    seconds: float
+    step_seconds: float | None
+
+
 @dataclass(frozen=True, slots=True)
 class AttemptRow:
     """Everything recorded of one attempt; `spec`, `exit` and `result` are the files' objects (None when missing)."""

@@ -171,6 +171,15 @@ host_seen = Table(
     Column("t", Float, nullable=False),
 )
 
+machine = Table(
+    "machine",
+    metadata,
+    Column("home", Text, nullable=False),  # id of the orch home
+    Column("name", Text, nullable=False),  # the machine's own name, as claims record it
+    Column("host", Text, nullable=False),  # its name in the site file
+    PrimaryKeyConstraint("home", "name"),
+)
+
 Index("case_score_group", case_score.c.group)
 Index("journal_job", journal.c.sweep, journal.c.job)
 

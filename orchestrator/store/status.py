@@ -7,7 +7,7 @@ import sqlite3
 from typing import Any
 
 from . import series
-from .rows import CaseRow, Curve, JobRow, Known, SweepRow
+from .rows import CaseRow, Curve, JobRow, Known, Span, SweepRow
 
 PLANNED = "planned"  # a cell of the sweep for which no attempt is known
 
@@ -36,6 +36,13 @@ JOIN case_score c ON c.attempt_id = a.id
 WHERE s.name = ? ORDER BY j.id, c."case", c.class
 """
 
+_SPANS = """
+SELECT s.name, a.host, json_extract(a.spec, '$.cell.program'),
+       json_extract(a.exit, '$.ended') - json_extract(a.exit, '$.started'), json_extract(a.latest, '$.values.seconds')
+FROM attempt a JOIN job j ON j.id = a.job_id JOIN sweep s ON s.id = j.sweep_id
+WHERE a.state = 'done' AND a.final AND a.exit IS NOT NULL AND a.spec IS NOT NULL AND a.host IS NOT NULL ORDER BY a.id
+"""
+
 _OWNERS = """
 SELECT a.id, j.uid, a.number FROM job j JOIN sweep s ON s.id = j.sweep_id JOIN attempt a ON a.job_id = j.id
 WHERE s.name = ? AND (? IS NULL OR j.uid = ?)
@@ -59,7 +66,8 @@ def sweeps(connection: sqlite3.Connection) -> list[SweepRow]:
 
 def offsets(connection: sqlite3.Connection) -> dict[tuple[str, str, int], Known]:
     """Return how far every attempt (sweep, job, number) was read."""
-    join = _ATTEMPT + " JOIN sweep s ON s.id = j.sweep_id"
+    # What waited on a host that fell silent is told again as a whole, so that it is known to wait once more.
+    join = _ATTEMPT + " JOIN sweep s ON s.id = j.sweep_id WHERE a.final OR a.offset OR a.state != 'unreachable'"
     return {
         (name, uid, number): Known(offset, bool(final)) for name, uid, number, offset, final in connection.execute(join)
     }
@@ -98,6 +106,12 @@ def curves(
     for attempt, key, curve in series.narrow(connection.execute(_NARROW, asked)):
         found.setdefault(owners[attempt], {})[names[key]] = curve
     return found
+
+
+def spans(connection: sqlite3.Connection) -> list[Span]:
+    """Return how long the jobs took that are done, oldest first."""
+    rows = connection.execute(_SPANS)
+    return [Span(*row) for row in rows if isinstance(row[3], int | float) and row[3] >= 0]
 
 
 def _loaded(row: tuple[Any, ...]) -> tuple[Any, ...]:

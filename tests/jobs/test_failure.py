@@ -47,7 +47,7 @@ MORE = [  # texts as drivers, libraries and loaders print them
     ("out_of_memory_gpu", "RuntimeError: CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
     ("out_of_memory", "RuntimeError: [enforce fail at alloc_cpu.cpp:75] . DefaultCPUAllocator: can't allocate memory"),
     ("out_of_memory", "terminate called after throwing an instance of 'std::bad_alloc'"),
-    ("disk_full", "OSError: [Errno 122] Disk quota exceeded: '/home/x/runs/last.pt'"),
+    ("disk_full", "OSError: [Errno 122] Disk quota exceeded: '/scratch/runs/last.pt'"),
     ("disk_full", "dd: error writing 'x': No space left on device"),
     ("wrong_architecture", "ImportError: ./_core.so: wrong ELF class: ELFCLASS64"),
     ("wrong_architecture", "bash: ./train: cannot execute binary file: Exec format error"),

@@ -10,7 +10,7 @@ from ground import Ground, until
 
 from orchestrator.collect import fresh_index, index_path, known_index, refresh
 from orchestrator.config import Settings
-from orchestrator.dispatch import Contact
+from orchestrator.fleet import Fleet
 from orchestrator.store import Index
 
 JOB = """
@@ -40,29 +40,29 @@ def swept(ground: Ground) -> Iterator[Ground]:
 
 
 def test_news_come_once(swept: Ground, settings: Settings) -> None:
-    with Contact(settings) as contact, Index.open(swept.index) as index:
-        first = refresh(contact, index)
+    with Fleet.open(settings, ["local"]) as fleet, Index.open(swept.index) as index:
+        first = refresh(fleet, index)
         assert len(first.spans) == 2 and min(first.spans.values()) >= 0  # both sweeps have the same cells
         assert {len(curves["loss"].values) for curves in index.metrics("a").values()} == {3}
-        assert refresh(contact, index).spans == {}
-    with Contact(settings) as contact, Index.open(swept.index) as index:
-        assert refresh(contact, index).spans == {}  # another connection: the index says what it has
+        assert refresh(fleet, index).spans == {}
+    with Fleet.open(settings, ["local"]) as fleet, Index.open(swept.index) as index:
+        assert refresh(fleet, index).spans == {}  # another connection: the index says what it has
         assert [row.name for row in index.sweeps()] == ["a", "b"]
         assert {row.state for row in index.jobs()} == {"done"}
 
 
 def test_only_the_sweeps_that_are_asked_for(swept: Ground, settings: Settings) -> None:
-    with Contact(settings) as contact, Index.open(swept.index) as index:
-        refresh(contact, index, ["b"])
+    with Fleet.open(settings, ["local"]) as fleet, Index.open(swept.index) as index:
+        refresh(fleet, index, ["b"])
         assert [row.name for row in index.sweeps()] == ["b"]
-        refresh(contact, index)
+        refresh(fleet, index)
         assert [row.name for row in index.sweeps()] == ["a", "b"]
 
 
 def test_two_collectors_at_once_write_the_same_rows(swept: Ground, settings: Settings) -> None:
     with (
-        Contact(settings) as one,
-        Contact(settings) as two,
+        Fleet.open(settings, ["local"]) as one,
+        Fleet.open(settings, ["local"]) as two,
         Index.open(swept.index) as left,
         Index.open(swept.index) as right,
     ):
@@ -79,21 +79,21 @@ def test_events_that_come_later_are_added(ground: Ground, settings: Settings) ->
     ground.write("part1", *(line.format(n) for n in range(3)))
     ground.write("part2", *(line.format(n) for n in range(3, 5)))
     assert ground.orch("sweep", "s", "--detach").code == 0
-    with Contact(settings) as contact, Index.open(ground.index) as index:
-        until(lambda: steps(contact, index) == [0, 1, 2], what="the first part")
+    with Fleet.open(settings, ["local"]) as fleet, Index.open(ground.index) as index:
+        until(lambda: steps(fleet, index) == [0, 1, 2], what="the first part")
         assert index.jobs("s")[0].state == "running"
         ground.write("go")
-        until(lambda: steps(contact, index) == [0, 1, 2, 3, 4], what="the second part")
+        until(lambda: steps(fleet, index) == [0, 1, 2, 3, 4], what="the second part")
 
 
-def steps(contact: Contact, index: Index) -> list[int]:
-    refresh(contact, index)
+def steps(fleet: Fleet, index: Index) -> list[int]:
+    refresh(fleet, index)
     return [step for curves in index.metrics("s").values() for step in curves["loss"].steps]
 
 
 def test_the_index_of_last_time(swept: Ground, settings: Settings) -> None:
     assert known_index(settings) is None
-    with fresh_index(settings) as (contact, index):
-        assert index.path == index_path(settings, contact.home_id) == swept.index
+    with fresh_index(settings) as (fleet, index):
+        assert index.path == index_path(settings, fleet.first.home_id) == swept.index
     assert known_index(settings) == swept.index
     assert Path(swept.index).stat().st_mode & 0o077 == 0

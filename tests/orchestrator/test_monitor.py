@@ -25,8 +25,8 @@ def test_lines_and_headline(ground: Ground, settings: Settings, capsys: pytest.C
     ground.sweep("s", SCRIPT, "{n: [3, 5, 7]}", metric="dice")
     assert ground.orch("sweep", "s", "--detach", "--parallel", "2").code == 0
     until(lambda: (ground.project / "begun3").exists() and (ground.project / "begun5").exists(), what="two jobs run")
-    with fresh_index(settings) as (contact, index):
-        monitor = Monitor(contact, index, "s", "dice", 10)
+    with fresh_index(settings) as (fleet, index):
+        monitor = Monitor(fleet, index, "s", "dice", 10)
         now = monitor.look()
         head, *listed = monitor.lines(now)
         assert head.startswith("░" * 24 + "  s  2 running · 1 queued   0 s")
@@ -44,8 +44,8 @@ def test_lines_and_headline(ground: Ground, settings: Settings, capsys: pytest.C
 def test_a_long_list_is_cut(ground: Ground, settings: Settings) -> None:
     ground.sweep("s", "exit 1", "{n: 1..12}")
     assert ground.orch("sweep", "s").code == 1
-    with fresh_index(settings) as (contact, index):
-        monitor = Monitor(contact, index, "s", None)
+    with fresh_index(settings) as (fleet, index):
+        monitor = Monitor(fleet, index, "s", None)
         lines = monitor.lines(monitor.look())
     assert len(lines) == 1 + 8 + 1
     assert lines[-1] == "  … 4 more"

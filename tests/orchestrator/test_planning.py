@@ -11,8 +11,10 @@ import pytest
 from jobs.atomic import write_json
 from jobs.errors import DataError, NotFound, SpecError, UsageError
 from jobs.folder import Home
+from jobs.homes import open_home
 from orchestrator import datasets, planning
 from orchestrator.config import DataSource, Settings
+from orchestrator.places import LocalPlace
 
 SWEEP = "sweep: small\nfolds: 3\nstrategies: {identity: [], rotate: [{rotate: {}}]}\n"
 
@@ -20,7 +22,9 @@ SWEEP = "sweep: small\nfolds: 3\nstrategies: {identity: [], rotate: [{rotate: {}
 def prepare(*words: str, rerun: str = "none") -> planning.Prepared:
     parser = argparse.ArgumentParser()
     planning.add_arguments(parser)
-    return planning.prepare(parser.parse_args(list(words)), Settings.of({}), rerun=rerun)
+    args, settings = parser.parse_args(list(words)), Settings.of({})
+    sweep = planning.sweep_of(args, settings)
+    return planning.prepare(args, settings, sweep, [LocalPlace(settings, *open_home(str(settings.home)))], rerun)
 
 
 @pytest.fixture

@@ -29,8 +29,8 @@ def repository(hostile_path: Path) -> Path:
 
 
 def test_a_clean_checkout(orch_home: Home, repository: Path) -> None:
-    found = provenance.git(orch_home, repository, (".",))
-    assert re.fullmatch(r"[0-9a-f]{40}", found["commit"])
+    found, patch = provenance.git(repository, (".",))
+    assert patch is None and re.fullmatch(r"[0-9a-f]{40}", found["commit"])
     assert (found["dirty"], found["patch"], found["untracked"]) == (False, None, 0)
 
 
@@ -39,7 +39,8 @@ def test_the_uncommitted_part_is_kept_without_images(orch_home: Home, repository
     (repository / "mask.png").write_bytes(b"\x89PNG\0\2")
     (repository / "header.hdr").write_text("another patient\n")
     (repository / "new.py").write_text("B = 1\n")
-    found = provenance.git(orch_home, repository, (".",))
+    found, uncommitted = provenance.git(repository, (".",))
+    provenance.keep(orch_home, uncommitted)
     assert (found["dirty"], found["untracked"]) == (True, 1)
     patch = Path(orch_home.code, found["patch"]).read_text()
     assert "+A = 2" in patch
@@ -52,10 +53,10 @@ def test_the_uncommitted_part_is_kept_without_images(orch_home: Home, repository
 
 
 def test_no_checkout_and_somebody_elses_checkout(orch_home: Home, tmp_path: Path, repository: Path) -> None:
-    assert provenance.git(orch_home, tmp_path, (".",)) == {"commit": None, "reason": "no git checkout"}
+    assert provenance.git(tmp_path, (".",))[0] == {"commit": None, "reason": "no git checkout"}
     (repository / "installed").mkdir()
     (repository / "installed" / "lib.py").write_text("")
-    found = provenance.git(orch_home, repository / "installed", ("lib.py",))
+    found, _ = provenance.git(repository / "installed", ("lib.py",))
     assert found["commit"] is None
     assert "not tracked" in found["reason"]
 

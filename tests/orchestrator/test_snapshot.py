@@ -12,6 +12,7 @@ import pytest
 from jobs.errors import DataError, OrchError, UsageError
 from jobs.folder import Home
 from orchestrator import snapshot
+from orchestrator.snapshot import Code
 
 
 @pytest.fixture
@@ -38,18 +39,18 @@ def test_the_trainer_runs_from_its_snapshot(orch_home: Home, tmp_path: Path) -> 
 
 
 def test_equal_content_is_the_same_snapshot(orch_home: Home, project: Path) -> None:
-    first = snapshot.take(orch_home, listed(project))
+    first = snapshot.take(orch_home, Code.of(listed(project)))
     assert sorted(first.files) == ["lib/a.py", "train.py"]
     assert Path(first.path, "lib/a.py").read_text() == "A = 1\n"
-    assert snapshot.take(orch_home, listed(project)) == first
+    assert snapshot.take(orch_home, Code.of(listed(project))) == first
     assert snapshot.recorded(orch_home, first.hash) == first
 
 
 def test_what_changed_is_named(orch_home: Home, project: Path) -> None:
-    old = snapshot.take(orch_home, listed(project))
+    old = snapshot.take(orch_home, Code.of(listed(project)))
     (project / "lib/a.py").write_text("A = 2\n")
     (project / "lib/b.py").write_text("B = 2\n")
-    new = snapshot.take(orch_home, listed(project))
+    new = snapshot.take(orch_home, Code.of(listed(project)))
     assert new.hash != old.hash
     assert snapshot.changed_files(old, new) == ["lib/a.py", "lib/b.py"]
     assert Path(old.path, "lib/a.py").read_text() == "A = 1\n"
@@ -61,7 +62,7 @@ def test_images_stay_out(orch_home: Home, project: Path, name: str) -> None:
     with pytest.raises(DataError, match="do not belong into a code snapshot"):
         listed(project)
     with pytest.raises(DataError, match="do not belong"):
-        snapshot.take(orch_home, {name: project / "lib" / name})
+        snapshot.take(orch_home, Code.of({name: project / "lib" / name}))
     assert not Path(orch_home.code).exists()
 
 
@@ -69,7 +70,7 @@ def test_a_large_folder_is_refused(orch_home: Home, project: Path) -> None:
     with (project / "weights.bin").open("wb") as handle:
         handle.truncate(snapshot.LARGEST + 1)
     with pytest.raises(DataError, match=r"largest: weights\.bin"):
-        snapshot.take(orch_home, listed(project, "weights.bin"))
+        snapshot.take(orch_home, Code.of(listed(project, "weights.bin")))
 
 
 def test_entries_must_be_there_and_inside(project: Path) -> None:
@@ -81,7 +82,7 @@ def test_entries_must_be_there_and_inside(project: Path) -> None:
 
 def test_two_at_once_make_one_folder(orch_home: Home, project: Path) -> None:
     with ThreadPoolExecutor(8) as pool:
-        taken = set(pool.map(lambda _: snapshot.take(orch_home, listed(project)).hash, range(16)))
+        taken = set(pool.map(lambda _: snapshot.take(orch_home, Code.of(listed(project))).hash, range(16)))
     assert len(taken) == 1
     assert sorted(path.name for path in Path(orch_home.code).iterdir()) == sorted(
         [*taken, *(f"{one}.json" for one in taken)]

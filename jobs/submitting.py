@@ -1,0 +1,161 @@
+"""The verb that queues jobs: what is due is sorted out under the queue's lock, by evidence, over all of the home."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any, Dict, List, Mapping, Optional, Set, Tuple
+
+from . import host
+from .atomic import read_json, write_json
+from .errors import UsageError, disk_error
+from .events import EventWriter
+from .folder import RunFolder, valid_name
+from .holds import Holds
+from .keeper import rouse
+from .lease import holding
+from .queue import waiting_everywhere
+from .slots import set_limit
+from .spec import JobSpec
+from .state import DONE, ENDED, RUNNING
+
+if TYPE_CHECKING:
+    from .agent import Agent
+
+Reply = Dict[str, Any]
+
+
+def submit(
+    agent: Agent,
+    record: Optional[Dict[str, Any]],
+    jobs: List[Dict[str, Any]],
+    again: "tuple[str, ...] | list[str]" = (),
+    parallel: Optional[int] = None,
+    floors: Optional[Mapping[str, int]] = None,
+) -> Reply:
+    """Queue the jobs that are due, in one batch; say for each what was done and why.
+
+    Parameters
+    ----------
+    record:
+        The sweep's record, replaced in one step; None leaves it.
+    jobs:
+        `JobSpec.to_json` objects. A job that waits, runs or is done is left alone.
+    again:
+        Ids of jobs to run again although they are done.
+    parallel:
+        Jobs side by side on this host from now on; 0: as many as its cores; None: as before.
+    floors:
+        By job id, the highest attempt number that other orch homes have given: the next one is higher.
+
+    Raises
+    ------
+    UsageError
+        A sweep's name, a number or a need that this host cannot serve.
+    DiskError
+        The home cannot be written; nothing was queued.
+    """
+    specs = [JobSpec.from_json(job) for job in jobs]
+    _check_names(specs)
+    _check_cards(specs)
+    if parallel is not None and parallel < 0:
+        raise UsageError("{} jobs cannot run side by side".format(parallel), "give a number from 1")
+    if parallel is not None:
+        set_limit(agent.local, parallel)
+    try:
+        with holding(agent.local.queue_lock):
+            answers, due = _sort_out(agent, specs, jobs, set(again), floors or {})
+            if record:
+                _write_record(agent, record)
+            if due:
+                Holds(agent.local).release(sorted({job["sweep"] for job in due}))  # who asks again has looked
+                agent.queue.add(due)
+                _fence(agent, [job for job in due if job["id"] in again])
+    except OSError as error:
+        raise disk_error(error, agent.home.path) from error
+    return {"jobs": answers, "queued": len(due), "keeper": rouse(agent.home, agent.local)}
+
+
+def _check_names(specs: List[JobSpec]) -> None:
+    for name in {spec.sweep for spec in specs}:
+        if not valid_name(name):
+            raise UsageError("'{}' cannot be a sweep's name".format(name), "use letters, digits and . _ + -")
+
+
+def _check_cards(specs: List[JobSpec]) -> None:
+    """Refuse a job that could never start: it would stop the queue for all behind it."""
+    most = max((spec.resources.gpus for spec in specs), default=0)
+    if not most:
+        return
+    from .gpu import look
+
+    seen = look()
+    if most > len(seen.cards):
+        text = "a job needs {} GPUs, {} has {} ({})".format(most, host.name(), len(seen.cards), seen.reason)
+        raise UsageError(text, "ask for fewer, or choose another host")
+
+
+def _sort_out(
+    agent: Agent, specs: List[JobSpec], jobs: List[Dict[str, Any]], again: Set[str], floors: Mapping[str, int]
+) -> Tuple[List[Reply], List[Dict[str, Any]]]:
+    waiting = {entry.key[:2]: (place, entry.key[2]) for place, entry in waiting_everywhere(agent.home)}
+    answers, due = [], []
+    for spec, job in zip(specs, jobs):
+        place, number = waiting.get((spec.sweep, spec.id), ("", 0))
+        if number:
+            action = "waits already" if place == host.name() else "waits already on {}".format(place)
+            answers.append({"id": spec.id, "action": action, "attempt": number})
+            continue
+        action, number, resume = _next_attempt(agent, spec, spec.id in again, floors.get(spec.id, 0))
+        answers.append({"id": spec.id, "action": action, "attempt": number})
+        if action == "queued":
+            due.append({**job, "attempt": number, "resume": resume, "retry": None})
+    return answers, due
+
+
+def _next_attempt(agent: Agent, spec: JobSpec, again: bool, floor: int) -> Tuple[str, int, Optional[str]]:
+    """What to do with a job that does not wait: the action, its attempt, the folder from which it goes on."""
+    attempts = agent.home.attempts(spec.sweep, spec.id)
+    if not attempts:
+        return "queued", floor + 1, None
+    last = attempts[-1]
+    verdict = agent.verdict(last)
+    if verdict.state not in ENDED:
+        return ("runs already" if verdict.state == RUNNING else verdict.reason), last.attempt, None
+    if verdict.state == DONE and not again:
+        return "done already", last.attempt, None
+    resume = None if verdict.state == DONE else _unfinished(attempts)
+    return "queued", max(last.attempt, floor) + 1, resume
+
+
+def _unfinished(attempts: List[RunFolder]) -> Optional[str]:
+    """The newest attempt with a checkpoint from which to go on; later ones were moved before they began."""
+    for folder in reversed(attempts):
+        if os.path.exists(folder.checkpoint("last")):
+            return folder.path
+        if os.path.exists(folder.events):
+            return None  # it began, and left nothing: what lies before it is older than its start
+    return None
+
+
+def _fence(agent: Agent, due: List[Dict[str, Any]]) -> None:
+    """Let the results of jobs that a person runs again count no more: the new ones will.
+
+    After the batch is written: killed in between, the old results count, and asking again is all it takes.
+    """
+    former = [folder for job in due for folder in agent.home.attempts(job["sweep"], job["id"])]
+    done = [folder for folder in former if agent.verdict(folder).state == DONE]
+    if not done:
+        return
+    journal = EventWriter(agent.home.journal)
+    for folder in done:
+        place = {"sweep": folder.sweep, "job": folder.job_id, "attempt": folder.attempt}
+        journal.write("fence", **place, text="run again on request")
+    journal.sync()
+    journal.close()
+
+
+def _write_record(agent: Agent, record: Dict[str, Any]) -> None:
+    path = agent.home.sweep(record["name"])
+    before = read_json(path) or {}
+    os.makedirs(agent.home.sweeps, exist_ok=True)
+    write_json(path, {**record, "created": before.get("created", record["created"])})

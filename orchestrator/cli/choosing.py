@@ -1,0 +1,84 @@
+"""Which hosts a command runs on: its words, the sweep file, the last time, or this machine; and which are ready."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+
+from jobs.errors import OrchError, Unreachable
+
+from ..collect import every_host
+from ..config import Settings
+from ..dispatch import LOCAL
+from ..dispatching import refuse_unready
+from ..fleet import Fleet
+from ..inventory import load_site
+from ..places import Place
+from ..snapshot import Snapshot
+from ..store import Index
+from ..sweep import TRAINER, SweepFile
+from .output import Output
+
+AUTO = "auto"
+
+
+def open_fleet(args: Namespace, settings: Settings, sweep: SweepFile, index: Index, out: Output) -> Fleet:
+    """Open the hosts of a sweep; one that does not answer is told of, and the others go on.
+
+    Raises
+    ------
+    NotFound
+        A host is not in the site file.
+    Unreachable
+        None answers.
+    """
+    hosts, reason = hosts_of(args, settings, sweep, index)
+    site = load_site(settings)
+    for name in hosts:
+        site.host(name)
+    fleet = Fleet.open(settings, hosts)
+    if not fleet.contacts:
+        raise refuse_unready(fleet.silent)
+    if hosts != [LOCAL]:
+        out.note(f"hosts {', '.join(fleet.contacts)}: {reason}")
+    for name, error in fleet.silent.items():
+        out.warning(f"{name} does not answer and takes no part now: {error.message}")
+    return fleet
+
+
+def hosts_of(args: Namespace, settings: Settings, sweep: SweepFile, index: Index) -> tuple[list[str], str]:
+    """Return the names of the hosts that a sweep shall run on, and why."""
+    named = [word.strip() for word in args.hosts.split(",") if word.strip()] if args.hosts else list(sweep.hosts)
+    if AUTO in named:
+        return every_host(settings), "all of the site file that answer"
+    if named:
+        return list(dict.fromkeys(named)), "asked for by --hosts" if args.hosts else "the sweep file names them"
+    record = next((row.record for row in index.sweeps() if row.name == sweep.name), {})
+    before = [str(name) for name in record.get("hosts", ()) if name in load_site(settings).hosts]
+    return (before, "as the last time") if before else ([LOCAL], "no other was asked for")
+
+
+def ready(places: dict[str, Place], args: Namespace, sweep: SweepFile, out: Output) -> dict[str, Place]:
+    """Return the places that can run the sweep: for trainings those with a proved environment.
+
+    Raises
+    ------
+    OrchError
+        A host that was asked for by name is not ready: with the command that makes it so. Or none of all is.
+    """
+    if not places:
+        raise Unreachable("no host answers any more", "orch hosts, then run the same command again")
+    if sweep.kind != TRAINER:
+        return places
+    unready: dict[str, OrchError] = {}
+    for name, place in places.items():
+        try:
+            if name != LOCAL:
+                place.python(Snapshot("", "", {}))
+        except OrchError as error:
+            unready[name] = error
+    chosen_by_us = args.hosts == AUTO or (not args.hosts and sweep.hosts == (AUTO,))
+    if unready and not (chosen_by_us and len(unready) < len(places)):
+        raise refuse_unready(unready)
+    for name, why in unready.items():
+        out.warning(f"{name} takes no part: {why.message}; {why.hint}")
+    return {name: place for name, place in places.items() if name not in unready}

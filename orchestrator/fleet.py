@@ -1,0 +1,212 @@
+"""Several hosts at once: contacts opened side by side, answers taken as they come, a dead host stopping nobody."""
+
+from __future__ import annotations
+
+import os
+import queue
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from types import TracebackType
+from typing import Any, NamedTuple
+
+from jobs.errors import NotFound, OrchError, Unreachable
+
+from .config import Settings
+from .dispatch import LOCAL, Contact
+
+SIDE_BY_SIDE = 16  # hosts that are asked at the same time
+_AHEAD = 8  # chunks that may wait to be taken in: memory stays small
+
+
+class Item(NamedTuple):
+    """One piece of what a host streams: a chunk, or its last word (`end`), or why there is none (`error`)."""
+
+    contact: Contact
+    chunk: Any = None
+    end: Mapping[str, Any] | None = None
+    error: OrchError | None = None
+
+
+class Fleet:
+    """Open contacts by the name of their host, and the hosts that did not answer, each with the reason.
+
+    Attributes
+    ----------
+    contacts:
+        Hosts that answered, in the order asked for.
+    silent:
+        Hosts that did not.
+    """
+
+    def __init__(self, contacts: Mapping[str, Contact], silent: Mapping[str, OrchError] | None = None) -> None:
+        self.contacts: dict[str, Contact] = dict(contacts)
+        self.silent: dict[str, OrchError] = dict(silent or {})
+        self.records: dict[str, Mapping[str, Any]] = {}  # sweeps' records as the index has them
+
+    @classmethod
+    def open(cls, settings: Settings, hosts: Sequence[str], create: bool = True) -> Fleet:
+        """Open contacts with all hosts side by side.
+
+        Parameters
+        ----------
+        hosts:
+            Names of the site file; `local` is this machine.
+        create:
+            Make an orch home where it is missing; else a host without one is left out.
+
+        Raises
+        ------
+        OrchError
+            There is one host only, and it does not answer; or a host is not in the site file.
+        """
+        contacts: dict[str, Contact] = {}
+        silent: dict[str, OrchError] = {}
+
+        def reach(name: str) -> Contact | OrchError:
+            try:
+                return Contact(settings, create, name)
+            except OrchError as error:
+                return error
+
+        if len(hosts) == 1:
+            return cls({hosts[0]: Contact(settings, create, hosts[0])})
+        with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
+            for name, found in zip(hosts, pool.map(reach, hosts), strict=True):
+                if isinstance(found, Contact):
+                    contacts[name] = found
+                elif not (isinstance(found, NotFound) and not create):
+                    silent[name] = found
+        fleet = cls(contacts, silent)
+        fleet._drop_twins()
+        return fleet
+
+    def _drop_twins(self) -> None:
+        """Keep one contact with each machine: this one may also stand in the site file under a name."""
+        seen: dict[tuple[str, str, str], str] = {}
+        for name in sorted(self.contacts, key=lambda name: name == LOCAL):
+            contact = self.contacts[name]
+            first = seen.setdefault((contact.home_id, contact.host, contact.boot_id), name)
+            if first != name:
+                self.contacts.pop(name).wire.close()
+
+    def __enter__(self) -> Fleet:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for contact in self.contacts.values():
+            contact.wire.close()
+
+    @property
+    def first(self) -> Contact:
+        """The first host that answered.
+
+        Raises
+        ------
+        Unreachable
+            None did.
+        """
+        for contact in self.contacts.values():
+            return contact
+        raise next(iter(self.silent.values()), Unreachable("no host was asked", "orch hosts lists them"))
+
+    def lose(self, contact: Contact, error: OrchError) -> None:
+        """Count a host as silent from now on."""
+        self.contacts.pop(contact.name, None)
+        self.silent[contact.name] = error
+        contact.wire.close()
+
+    def of(self, host: str) -> Contact:
+        """Return the contact with a host, by its name in the index.
+
+        Raises
+        ------
+        Unreachable
+            It does not answer, or nobody knows how it is reached.
+        """
+        for contact in self.contacts.values():
+            if host in (contact.name, contact.shown) or not host:
+                return contact
+        if host in self.silent:
+            raise self.silent[host]
+        raise Unreachable(f"{host} was not asked: it is not in the site file", "orch hosts lists those that are")
+
+    def beside(self, contact: Contact) -> list[str]:
+        """Return the own names of the other machines here that have the same orch home."""
+        same = (other for other in self.contacts.values() if other.home_id == contact.home_id)
+        return sorted(other.host for other in same if other is not contact)
+
+    def of_home(self, home: str) -> Contact | None:
+        """Return a contact with any host of an orch home, or None."""
+        return next((contact for contact in self.contacts.values() if contact.home_id == home), None)
+
+    def each(self, ask: Callable[[Contact], Any]) -> dict[str, Any]:
+        """Ask all hosts the same, side by side; those that fall silent are lost, other errors are raised."""
+        contacts = list(self.contacts.values())
+        if len(contacts) == 1:
+            return {contacts[0].name: ask(contacts[0])}
+
+        def guarded(contact: Contact) -> Any:
+            try:
+                return ask(contact)
+            except Unreachable as error:
+                return error
+
+        answers: dict[str, Any] = {}
+        with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
+            for contact, answer in zip(contacts, pool.map(guarded, contacts), strict=True):
+                if isinstance(answer, Unreachable):
+                    self.lose(contact, answer)
+                else:
+                    answers[contact.name] = answer
+        return answers
+
+    def stream(self, ask: Callable[[Contact], Iterator[Any]]) -> Iterator[Item]:
+        """Yield what all hosts stream, in the order in which it comes; each host's last item has its end or error."""
+        contacts = list(self.contacts.values())
+        if len(contacts) == 1:
+            yield from _stream_of(contacts[0], ask)
+            return
+        arrived: queue.Queue[Item] = queue.Queue(_AHEAD)
+        given_up = threading.Event()
+
+        def read(contact: Contact) -> None:
+            for item in _stream_of(contact, ask):
+                while not given_up.is_set():
+                    try:
+                        arrived.put(item, timeout=0.2)
+                        break
+                    except queue.Full:
+                        continue
+
+        for contact in contacts:
+            threading.Thread(target=read, args=(contact,), daemon=True).start()
+        open_ends = len(contacts)
+        try:
+            while open_ends:
+                item = arrived.get()
+                open_ends -= item.end is not None or item.error is not None
+                yield item
+        finally:
+            given_up.set()
+
+
+def _stream_of(contact: Contact, ask: Callable[[Contact], Iterator[Any]]) -> Iterator[Item]:
+    try:
+        stream = iter(ask(contact))
+        while True:
+            try:
+                chunk = next(stream)
+            except StopIteration as stop:
+                yield Item(contact, end=dict(stop.value or {}))
+                return
+            yield Item(contact, chunk)
+    except OrchError as error:
+        yield Item(contact, error=error)
+
+
+def usable_here() -> bool:
+    """Tell whether this machine can run jobs itself."""
+    return os.name == "posix"

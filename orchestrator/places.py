@@ -1,0 +1,375 @@
+"""Where the jobs of a plan will run: this machine or another host, with its code, Python, data and slots.
+
+A plan is made for each place. Its cells, and so its job ids, are the same everywhere; paths and slots differ.
+"""
+
+from __future__ import annotations
+
+import posixpath
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from jobs import gpu, limits
+from jobs.atomic import read_json
+from jobs.errors import NotFound, OrchError
+from jobs.folder import Home
+from jobs.homes import open_home
+
+from . import datasets, provenance, snapshot
+from .config import DataSource, Settings
+from .dispatch import LOCAL, Contact
+from .fleet import Fleet
+from .guard import check_package
+from .inventory import load_site
+from .plan import Capacity, DataSet, Split
+from .program import Program, Progress
+from .snapshot import Code, Snapshot
+from .words import did_you_mean
+
+SPLIT_SEED = datasets.SPLIT_SEED
+_PATH = "/usr/local/bin:/usr/bin:/bin"  # what a plain user has on any host
+NOBODY_ASKED = "no other host was asked for"
+
+
+class Place(ABC):
+    """One host as a plan sees it.
+
+    Attributes
+    ----------
+    name:
+        The host's name in the site file.
+    """
+
+    name: str
+
+    @abstractmethod
+    def pinned(self, sweep: str) -> Snapshot | None:
+        """Return the code that an earlier run of a sweep pinned here, or None.
+
+        Raises
+        ------
+        OrchError
+            It is pinned, but no longer there.
+        """
+
+    @abstractmethod
+    def take(self, code: Code) -> Snapshot:
+        """Keep code here, unless it is here already."""
+
+    @abstractmethod
+    def python(self, code: Snapshot) -> tuple[str, dict[str, Any]]:
+        """Return the interpreter that runs the trainer, and the facts of its environment.
+
+        Raises
+        ------
+        OrchError
+            There is none that is fit.
+        """
+
+    @abstractmethod
+    def data_names(self) -> list[str]:
+        """Return the names of the data sets that are registered here."""
+
+    @abstractmethod
+    def data(self, name: str, source: DataSource | None, code: Snapshot) -> tuple[DataSet, bool]:
+        """Return a data set, registered from its source when it is new; the flag tells whether it was."""
+
+    @abstractmethod
+    def split(self, data: DataSet, folds: int, inner: float, code: Snapshot) -> Split:
+        """Return the split of a data set, made when it is not here yet."""
+
+    @abstractmethod
+    def capacity(self) -> Capacity:
+        """Return what can run side by side."""
+
+    @abstractmethod
+    def keep_patch(self, patch: provenance.Patch | None) -> None:
+        """Keep what was not committed beside the code."""
+
+    def variables(self) -> dict[str, str]:
+        """Return what a command's environment gets here."""
+        return {}
+
+    @property
+    def reason(self) -> str:
+        """Why jobs run here."""
+        return NOBODY_ASKED
+
+    @property
+    def kind(self) -> str:
+        """What hosts that compute alike have in common: processor and card."""
+        return ""
+
+
+class LocalPlace(Place):
+    """This machine.
+
+    Parameters
+    ----------
+    home, identity:
+        The orch home here.
+    progress:
+        Gets lines while volumes are read.
+    """
+
+    name = LOCAL
+
+    def __init__(
+        self, settings: Settings, home: Home, identity: Mapping[str, Any], progress: Progress | None = None
+    ) -> None:
+        self.settings, self.home, self.identity, self.progress = settings, home, identity, progress
+        self._program: Program | None = None
+
+    def pinned(self, sweep: str) -> Snapshot | None:
+        """See `Place`."""
+        known = (read_json(self.home.sweep(sweep)) or {}).get("code")
+        return snapshot.recorded(self.home, known) if known else None
+
+    def take(self, code: Code) -> Snapshot:
+        """See `Place`."""
+        return snapshot.take(self.home, code)
+
+    def python(self, code: Snapshot) -> tuple[str, dict[str, Any]]:
+        """See `Place`."""
+        self._program, environment = trainer_program(self.settings, code)
+        return self._program.python, environment
+
+    def data_names(self) -> list[str]:
+        """See `Place`."""
+        return datasets.names(self.home)
+
+    def data(self, name: str, source: DataSource | None, code: Snapshot) -> tuple[DataSet, bool]:
+        """See `Place`."""
+        if source is None:
+            return datasets.lookup(self.home, name, self.settings.data), False
+        program = self._of(code)
+        return datasets.ensure(self.home, self.identity, program, name, source, self.progress)
+
+    def split(self, data: DataSet, folds: int, inner: float, code: Snapshot) -> Split:
+        """See `Place`."""
+        return datasets.split(self.home, self._of(code), data, folds, inner)
+
+    def capacity(self) -> Capacity:
+        """See `Place`."""
+        return Capacity(limits.cpus().value or 1, len(gpu.look().cards), self.settings.parallel)
+
+    def keep_patch(self, patch: provenance.Patch | None) -> None:
+        """See `Place`."""
+        provenance.keep(self.home, patch)
+
+    def _of(self, code: Snapshot) -> Program:
+        return self._program or trainer_program(self.settings, code)[0]
+
+
+def trainer_program(settings: Settings, code: Snapshot) -> tuple[Program, dict[str, Any]]:
+    """Return the trainer as a child program, and the facts of its environment.
+
+    Raises
+    ------
+    OrchError
+        The interpreter does not start, or lacks a library of the trainer.
+    """
+    check_package("setup")
+    from setup.environment import find
+
+    chosen = settings.value("python")
+    found = find(str(chosen.value), chosen.origin, code.path, str(settings.home))
+    return Program(found.python, code.path), found.to_json()
+
+
+@dataclass
+class HomeContents:
+    """What an orch home on other hosts holds, kept up to date while plans are made.
+
+    Attributes
+    ----------
+    codes:
+        Hashes of its code snapshots.
+    sets, splits:
+        What was told of its data sets (`jobs.briefing.summary`), and of the splits of each.
+    """
+
+    codes: set[str]
+    sets: dict[str, dict[str, Any]]
+    splits: dict[str, list[dict[str, Any]]]
+
+    @classmethod
+    def of(cls, told: Mapping[str, Any]) -> HomeContents:
+        """Read a brief."""
+        splits = {name: list(some) for name, some in told["splits"].items()}
+        return cls(set(told["codes"]), {item["name"]: item for item in told["data"]}, splits)
+
+
+class HostPlace(Place):
+    """Another host, over its connection: what it has was told in one answer (`jobs.briefing.brief`).
+
+    Parameters
+    ----------
+    told:
+        That answer.
+    home:
+        What its orch home holds, shared with the other hosts of that home.
+    python:
+        Interpreter that the site file names for the trainer there, or None.
+    progress:
+        Gets lines while volumes are read there.
+    """
+
+    def __init__(
+        self,
+        contact: Contact,
+        told: Mapping[str, Any],
+        settings: Settings,
+        home: HomeContents,
+        python: str | None = None,
+        progress: Progress | None = None,
+    ) -> None:
+        self.name, self.contact, self.told = contact.name, contact, told
+        self._settings, self._python, self._progress = settings, python, progress
+        self._home = home
+
+    @property
+    def reason(self) -> str:
+        """See `Place`."""
+        return "it was asked for"
+
+    @property
+    def kind(self) -> str:
+        """See `Place`."""
+        cards = sorted({str(card["name"]) for card in self.told["cards"]})
+        return " ".join([self.told["arch"], *cards])
+
+    def pinned(self, sweep: str) -> Snapshot | None:
+        """See `Place`."""
+        known = (self.told["record"] or {}).get("code")
+        if not known:
+            return None
+        if self.told["pinned"] is None or known not in self._home.codes:
+            text = f"the code snapshot {known} is not in {self.contact.home} on {self.name}"
+            raise OrchError(text, "run the sweep with --rerun changed")
+        return Snapshot(known, f"{self.contact.home}/code/{known}", self.told["pinned"]["files"])
+
+    def take(self, code: Code) -> Snapshot:
+        """See `Place`."""
+        if code.hash not in self._home.codes:
+            sent = {"hash": code.hash, "files": dict(code.hashes), "pack": code.packed(), "programs": code.programs()}
+            self.contact.wire.call("take_code", **sent)
+            self._home.codes.add(code.hash)
+        return Snapshot(code.hash, f"{self.contact.home}/code/{code.hash}", code.hashes)
+
+    def python(self, code: Snapshot) -> tuple[str, dict[str, Any]]:
+        """See `Place`."""
+        made = self.told["environment"]
+        if self._python:
+            return self._python, {"python": self._python, "reason": "the site file names it", "packages": {}}
+        if made is None:
+            listed = self.told["environments"]
+            why = f": {listed[0]['prefix']}: {listed[0]['reason']}" if listed else ""
+            raise OrchError(
+                f"{self.name} has no environment that is verified{why}",
+                f"orch setup --host {self.name}",
+                host=self.name,
+            )
+        check_package("setup")
+        from setup.environment import of_record
+
+        return made["python"], of_record(made).to_json()
+
+    def variables(self) -> dict[str, str]:
+        """See `Place`: `python` is that of the environment, where there is one."""
+        made = self.told["environment"]
+        python = self._python or (made["python"] if made else "")
+        return {"PATH": f"{posixpath.dirname(python)}:{_PATH}"} if python else {}
+
+    def data_names(self) -> list[str]:
+        """See `Place`."""
+        return sorted(self._home.sets)
+
+    def data(self, name: str, source: DataSource | None, code: Snapshot) -> tuple[DataSet, bool]:
+        """See `Place`."""
+        known = self._home.sets.get(name)
+        if known is not None:
+            return DataSet.told(known), False
+        if source is None:
+            listed = f"known there: {', '.join(self.data_names())}; " if self._home.sets else ""
+            raise NotFound(
+                f"no data set named '{name}' on {self.name}{did_you_mean(name, self.data_names())}",
+                f"{listed}orch data add {name} IMAGES LABELS --host {self.name}",
+            )
+        self._home.sets[name] = self.register(name, source, code)
+        return DataSet.told(self._home.sets[name]), True
+
+    def register(self, name: str, source: DataSource, code: Snapshot, replace: bool = False) -> dict[str, Any]:
+        """Have the host check all volumes and keep the manifest; return what may leave it.
+
+        Raises
+        ------
+        DataError
+            A volume or mask cannot be used.
+        UsageError
+            The name stands for other contents.
+        """
+        given = {"name": name, "source": datasets.plain(source), "replace": replace}
+        return self._long("register_data", code, **given)
+
+    def split(self, data: DataSet, folds: int, inner: float, code: Snapshot) -> Split:
+        """See `Place`."""
+        wanted = (data.hash, folds, inner, SPLIT_SEED)
+        for known in self._home.splits.get(data.name, ()):
+            if (known["data"], known["folds"], known["inner"], known["seed"]) == wanted:
+                return Split(str(known["hash"]), str(known["path"]))
+        asked = {"name": data.name, "folds": folds, "inner": inner, "seed": SPLIT_SEED}
+        made = self._long("make_split", code, **asked)
+        self._home.splits.setdefault(data.name, []).append(made)
+        return Split(str(made["hash"]), str(made["path"]))
+
+    def _long(self, verb: str, code: Snapshot, **asked: Any) -> dict[str, Any]:
+        """Ask something that takes its time, showing what the host says meanwhile."""
+        python, _ = self.python(code)
+        stream = self.contact.wire.stream(verb, python=python, code=code.hash, **asked)
+        while True:
+            try:
+                line = next(stream)
+            except StopIteration as stop:
+                return dict(stop.value)
+            if self._progress and line:
+                self._progress(line)
+
+    def capacity(self) -> Capacity:
+        """See `Place`."""
+        return Capacity(int(self.told["cpus"]), len(self.told["cards"]), self._settings.parallel)
+
+    def keep_patch(self, patch: provenance.Patch | None) -> None:
+        """See `Place`."""
+        if patch:
+            self.contact.wire.call("take_patch", name=patch.name, text=patch.text.decode("utf-8", "replace"))
+
+
+def places_of(
+    fleet: Fleet, settings: Settings, sweep: str | None, progress: Progress | None = None
+) -> dict[str, Place]:
+    """Return a place for each host of a fleet; other hosts are asked for their brief side by side.
+
+    Parameters
+    ----------
+    sweep:
+        Whose record and pinned code is asked for; None: nobody's.
+    """
+    site = load_site(settings)
+    others = Fleet({name: contact for name, contact in fleet.contacts.items() if name != LOCAL})
+    briefs = others.each(lambda contact: contact.wire.call("brief", sweep=sweep)) if others.contacts else {}
+    for name, error in others.silent.items():
+        fleet.silent[name] = error
+        fleet.contacts.pop(name)
+    homes: dict[str, HomeContents] = {}
+    found: dict[str, Place] = {}
+    for name, contact in fleet.contacts.items():
+        if name == LOCAL:
+            home, identity = open_home(str(settings.home))
+            found[name] = LocalPlace(settings, home, identity, progress)
+            continue
+        contents = homes.setdefault(contact.home_id, HomeContents.of(briefs[name]))
+        found[name] = HostPlace(contact, briefs[name], settings, contents, site.host(name).python, progress)
+    return found
