@@ -7,6 +7,7 @@ from argparse import Namespace
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from jobs.policy import AGAIN
 from jobs.state import FAILED, HOLES, INTERRUPTED, QUEUED, RUNNING, STOPPED, UNREACHABLE
 
 from ..collect import fresh_index
@@ -14,6 +15,7 @@ from ..config import Settings
 from ..progress import duration
 from ..store import PLANNED, Index, JobRow
 from ..story import story
+from ..sweep import TRAINER
 from ..words import counted
 from .output import Output
 from .parser import Parser
@@ -93,20 +95,27 @@ def _attempt(item: Mapping[str, Any]) -> Iterator[str]:
             f", after {duration(exit_record['ended'] - exit_record['started'])}, exit status {exit_record['status']}"
         )
     yield line
-    failure = (exit_record or {}).get("failure")
-    if failure:
-        yield f"  evidence: {failure['evidence']}"
-        yield f"  repair:   {failure['hint']}"
-    decision = (exit_record or {}).get("decision")
-    if decision:
-        yield f"  then:     {decision['action'].replace('_', ' ')}: {decision['reason']}"
+    yield from _failure(exit_record or {})
     if verdict["warning"]:
         yield f"  warning:  {verdict['warning']}"
     micro = spec.get("tuning", {}).get("micro_batch")
     if micro:
-        yield f"  it computed {micro} samples at once (micro-batch); batch normalisation sees no more than these"
+        seen = "; batch normalisation saw no more than these" if spec["cell"]["program"] == TRAINER else ""
+        yield f"  it computed {micro} samples at once (micro-batch){seen}"
     if spec.get("resume"):
         yield "  it went on from the last checkpoint of the attempt before"
+
+
+def _failure(exit_record: Mapping[str, Any]) -> Iterator[str]:
+    """Evidence, and what a person can do, or what was done without one."""
+    failure, decision = exit_record.get("failure"), exit_record.get("decision")
+    if not failure:
+        return
+    yield f"  evidence: {failure['evidence']}"
+    if not decision or decision["action"] not in AGAIN:
+        yield f"  repair:   {failure['hint']}"
+    if decision:
+        yield f"  then:     {decision['action'].replace('_', ' ')}: {decision['reason']}"
 
 
 def _origin(spec: Mapping[str, Any]) -> Iterator[str]:
