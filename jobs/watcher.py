@@ -216,7 +216,7 @@ class Watch:
 
     def _record(self, ended: Ended) -> None:
         failure = None if self.stopped else _try(lambda: self._diagnose(ended), None)
-        decision = _try(lambda: decided(self.job, failure), None) if not self._handed_in() else None
+        decision = _try(lambda: decided(self.job, failure), None) if failure and not self._handed_in() else None
         files: Dict[str, str] = {}
         record = {
             "status": ended.status,
