@@ -85,7 +85,7 @@ def _follow(
 
 def _blame_host(folder: RunFolder, job: Mapping[str, Any], local: HostFolder, kind: str, evidence: str) -> None:
     reason = "{}: {}".format(kind.replace("_", " "), evidence)
-    if kind in _SICK:
+    if kind in _SICK and (job.get("resources") or {}).get("gpus"):
         mark_sick(local, kind, reason)
     else:
         Holds(local).hold(folder.sweep, Hold(kind, "{}: {}".format(host.name(), reason), code=code_of(job)))

@@ -49,15 +49,21 @@ KINDS = (
         "driver_mismatch",
         "driver and libraries do not fit",
         r"[Dd]river/library version mismatch|driver version is insufficient|NVIDIA driver on your system is too old"
-        r"|no kernel image is available|unsupported display driver|forward compatibility was attempted"
+        r"|unsupported display driver|forward compatibility was attempted"
         r"|Found no NVIDIA driver|libcuda\.so\S*: cannot open shared object",
         "orch setup --host H chooses a torch that the driver can run; after a driver update the host needs a reboot",
     ),
     Kind(
         "foreign_pressure",
         "somebody else used the GPU",
-        r"foreign_pressure|CUDA-capable devices? (is/are|are) busy or unavailable",
+        r"foreign_pressure",
         "nothing to mend: it goes on when the card is free again",
+    ),
+    Kind(
+        "gpu_busy",
+        "the GPU admits no other program",
+        r"CUDA-capable device(s are|\(s\) is/are) busy or unavailable",
+        "somebody computes there alone (nvidia-smi: compute mode exclusive); ask them, then orch retry",
     ),
     Kind(
         "out_of_memory_gpu",
@@ -83,7 +89,8 @@ KINDS = (
     Kind(
         "wrong_architecture",
         "built for another machine",
-        r"Exec format error|wrong ELF class|cannot execute binary file|version `(GLIBC|GLIBCXX)_[\d.]+' not found",
+        r"Exec format error|wrong ELF class|cannot execute binary file|version `(GLIBC|GLIBCXX)_[\d.]+' not found"
+        r"|no kernel image is available",
         "the program was built for another processor or system, or is a script without a first line like #!/bin/sh",
     ),
     Kind(

@@ -230,6 +230,8 @@ class Keeper:
     def _leave(self, lock: int) -> bool:
         with holding(self.local.queue_lock):
             self.owed = settle(self.home, self.local)
+            if self.owed:
+                log("{} ended attempts wait for room to be followed up".format(self.owed))
             if self.owed or set(self.queue.batches()) - set(self.open):
                 return False
             self._sort_held()

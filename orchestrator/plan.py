@@ -338,6 +338,7 @@ def _shared(
         "cwd": cwd,
         "env": sweep.env,
         "resources": resources,
+        "tuning": sweep.tuning,
         "policy": sweep.policy,
         "result_required": trainer,
         "inputs": inputs,

@@ -45,8 +45,8 @@ class SweepFile:
         Words with placeholders; values by placeholder, in order. Empty for the trainer.
     code, env, resources:
         Files to snapshot (empty: the trainer's own); variables; what the file asks for, by name.
-    policy:
-        Rules for failures that it changes, by kind.
+    tuning, policy:
+        How jobs are computed without becoming others; rules for failures that it changes, by kind.
     hosts:
         Hosts of the site file that share the jobs, `("auto",)`, or empty: not said.
     notes:
@@ -71,6 +71,7 @@ class SweepFile:
     code: tuple[str, ...] = ()
     env: Mapping[str, str] = field(default_factory=dict)
     resources: Mapping[str, float] = field(default_factory=dict)
+    tuning: Mapping[str, int] = field(default_factory=dict)
     policy: Mapping[str, Any] = field(default_factory=dict)
     hosts: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
@@ -129,6 +130,7 @@ def load_sweep(path: Path, project: Path | None = None) -> SweepFile:
         "code": tuple(given.get("code", ())),
         "env": {name: grid.plain(value) for name, value in given.get("env", {}).items()},
         "resources": policies.resources(document),
+        "tuning": {name: int(value) for name, value in given.get("tuning", {}).items()},
         "policy": policies.policy(document),
         "hosts": _hosts(given.get("hosts")),
     }

@@ -22,9 +22,7 @@ def read(folder: Path, text: str) -> SweepFile:
 
 def test_rules_and_time_travel_with_every_job_and_change_no_id(tmp_path: Path) -> None:
     pins = Pins("python3", None, None, "2026-01-01T00:00:00Z")
-    text = (
-        "policy: {out_of_memory_gpu: {action: retry_smaller, tries: 3.0}, killed: never}\nresources: {time_limit: 2h}\n"
-    )
+    text = "policy: {out_of_memory_gpu: {action: retry_smaller, tries: 3.0}, killed: never}\nresources: {time_limit: 2h}\ntuning: {micro_batch: 8}\n"
     (with_rules,) = plan(read(tmp_path, text), None, None, pins).specs
     (without,) = plan(read(tmp_path, ""), None, None, pins).specs
     assert with_rules.id == without.id
@@ -34,6 +32,7 @@ def test_rules_and_time_travel_with_every_job_and_change_no_id(tmp_path: Path) -
         "killed": {"action": "never"},
     }
     assert job["resources"]["time_limit_s"] == 7200
+    assert job["tuning"] == {"micro_batch": 8}
     assert (without.policy, without.tuning, without.resources.time_limit_s) == ({}, {}, None)
 
 
@@ -75,6 +74,8 @@ def test_times_are_written_as_people_write_them(tmp_path: Path, written: str, se
         ("resources: {time_limit: 0}", "is no time: 0", "write 2h"),
         ("resources: {time_limit: -5}", "is no time: -5", "write 2h"),
         ("resources: {time_limit: 2 h}", "is no time", "write 2h"),
+        ("tuning: {micro_batch: 0}", "must lie within 1..4096", ""),
+        ("tuning: {microbatch: 8}", "Did you mean 'micro_batch'?", "write tuning:"),
         ("resources: {timelimit: 2h}", "Did you mean 'time_limit'?", ""),
     ],
 )
