@@ -210,7 +210,7 @@ def evidence(folder: RunFolder, job: Mapping[str, Any], local: HostFolder) -> Ev
     record = read_exit(folder, local)
     if record and not record.get("began", True):
         return Evidence(attempt=False, stop=True, proof=str(record.get("why") or ""))
-    if record and _goes_on(record) and is_held(local.attempt_lock(folder)):
+    if record and goes_on(record) and is_held(local.attempt_lock(folder)):
         record = None  # its watcher is about to queue the next attempt: until then it counts as running
     lock, proof = ("unknown", "") if record else _lock(folder, claim_of(job), local)
     if lock != "held":
@@ -226,8 +226,9 @@ def evidence(folder: RunFolder, job: Mapping[str, Any], local: HostFolder) -> Ev
     )
 
 
-def _goes_on(record: Mapping[str, Any]) -> bool:
-    decision = record.get("decision")
+def goes_on(record: Optional[Mapping[str, Any]]) -> bool:
+    """Tell whether an exit record was decided to be followed by another attempt."""
+    decision = (record or {}).get("decision")
     return isinstance(decision, dict) and decision.get("action") in AGAIN
 
 

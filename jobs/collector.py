@@ -6,13 +6,13 @@ import os
 from typing import Any, Dict, FrozenSet, Iterable, Iterator, List, NamedTuple, Optional, Set, Tuple
 
 from . import events, host
-from .attempt import claim_of, evidence, handed_in, place_of, read_cases, read_exit, read_job, read_result
+from .attempt import claim_of, evidence, goes_on, handed_in, place_of, read_cases, read_exit, read_job, read_result
 from .errors import ContractError
 from .folder import Home, HostFolder, RunFolder
 from .holds import Holds
 from .queue import Entry, Key, Queue
 from .spec import JobSpec
-from .state import ENDED, QUEUED, Evidence, Verdict, judge
+from .state import ENDED, INTERRUPTED, QUEUED, Evidence, Verdict, judge
 
 
 class Known(NamedTuple):
@@ -39,6 +39,7 @@ class Collector:
         self._claimed: Dict[Key, str] = {}  # attempts of other machines
         self._settled: Dict[Tuple[str, str], int] = {}  # (sweep, job) -> mtime of its folder when all was final
         self._holds = Holds(local)
+        self._followed: List[Tuple[str, str]] = []  # jobs whose last attempt seen was followed by another on its own
         self._told: Set[Tuple[str, Optional[FrozenSet[str]]]] = set()  # batches told of, and for which sweeps
 
     def leave_to(self, others: Iterable[str]) -> None:
@@ -54,6 +55,9 @@ class Collector:
             for job_id in self.home.jobs(sweep):
                 yield from self._job(sweep, job_id)
         yield from self._queued(None if sweeps is None else frozenset(sweeps))
+        for sweep, job_id in self._followed:  # in the queue when the folders were looked at, begun when the queue was
+            yield from self._job(sweep, job_id)
+        self._followed.clear()
 
     def _job(self, sweep: str, job_id: str) -> Iterator[Dict[str, Any]]:
         try:
@@ -96,6 +100,8 @@ class Collector:
             report["verdict"]["warning"] += _tampering(job)
         if final:
             report.update(_ending(folder, place_of(job, self.local), report["verdict"]))
+            if goes_on(report["exit"]) or verdict.state == INTERRUPTED:
+                self._followed.append(key[:2])
         self.known[key] = Known(lines.offset, final)
         yield report
 

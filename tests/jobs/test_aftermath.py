@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,8 @@ from after import attempts, ended, spec_of
 from local_host import LocalHost, sh, until
 
 from jobs.atomic import read_json
-from jobs.attempt import evidence, read_exit, read_job
+from jobs.attempt import evidence, publish, read_exit, read_job, record_exit
+from jobs.collector import Collector
 from jobs.lease import holding, is_held
 from jobs.queue import Queue
 from jobs.spec import Cell, JobSpec
@@ -124,6 +126,20 @@ def test_a_next_attempt_counts_as_running_until_it_is_queued(host: LocalHost) ->
     (host.work / "go").touch()
     until(lambda: seen.add(host.state(job)) or host.state(job) == "done", what="done")
     assert "failed" not in seen
+
+
+def test_an_attempt_that_began_while_reports_were_made_is_reported(host: LocalHost) -> None:
+    """Injected: a next attempt that is neither a folder when folders are read nor in the queue when that is."""
+    job = host.job("a", ("/bin/false",))
+    first, second = host.folder(job, 1), host.folder(job, 2)
+    assert publish(first, job, {}, host.local)
+    now = time.time()
+    record = {"status": 137, "stopped": False, "began": True, "started": now, "ended": now, "failure": None}
+    record_exit(first, {**record, "decision": {"action": "retry"}}, host.local)
+    reports = Collector(host.home, host.local, []).reports()
+    assert next(reports)["attempt"] == 1
+    assert publish(second, job, {}, host.local)
+    assert [report["attempt"] for report in reports] == [2]
 
 
 def with_record(host: LocalHost, job: dict[str, Any], then: Callable[[], Any]) -> None:
