@@ -7,7 +7,7 @@ from argparse import Namespace
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from jobs.policy import AGAIN
+from jobs.policy import RETRY, RETRY_SMALLER
 from jobs.state import FAILED, HOLES, INTERRUPTED, QUEUED, RUNNING, STOPPED, UNREACHABLE
 
 from ..collect import fresh_index
@@ -112,7 +112,7 @@ def _failure(exit_record: Mapping[str, Any]) -> Iterator[str]:
     if not failure:
         return
     yield f"  evidence: {failure['evidence']}"
-    if not decision or decision["action"] not in AGAIN:
+    if not decision or decision["action"] not in (RETRY, RETRY_SMALLER):
         yield f"  repair:   {failure['hint']}"
     if decision:
         yield f"  then:     {decision['action'].replace('_', ' ')}: {decision['reason']}"
