@@ -22,7 +22,8 @@ def read(folder: Path, text: str) -> SweepFile:
 
 def test_rules_and_time_travel_with_every_job_and_change_no_id(tmp_path: Path) -> None:
     pins = Pins("python3", None, None, "2026-01-01T00:00:00Z")
-    text = "policy: {out_of_memory_gpu: {action: retry_smaller, tries: 3.0}, killed: never}\nresources: {time_limit: 2h}\ntuning: {micro_batch: 8}\n"
+    rules = "policy: {out_of_memory_gpu: {action: retry_smaller, tries: 3.0}, killed: never}\n"
+    text = rules + "resources: {time_limit: 2h}\ntuning: {micro_batch: 8}\n"
     (with_rules,) = plan(read(tmp_path, text), None, None, pins).specs
     (without,) = plan(read(tmp_path, ""), None, None, pins).specs
     assert with_rules.id == without.id
