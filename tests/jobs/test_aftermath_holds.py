@@ -133,3 +133,12 @@ def test_a_card_that_is_gone_is_proved_by_nvidia_smi(host: LocalHost, program: C
     assert host.run(job)["verdict"]["state"] == "failed"
     assert ended(host, job, 1)["failure"]["kind"] == "gpu_lost"
     assert ended(host, job, 1)["failure"]["evidence"] == "nvidia-smi no longer lists GPU-a"
+
+
+def test_a_job_without_gpus_condemns_no_card(host: LocalHost) -> None:
+    words = "Found no NVIDIA driver on your system"
+    bad, same = (host.job(label, sh(f"echo {words}; exit 1"), provenance={"code": "c"}) for label in ("bad", "same"))
+    host.submit(bad, same, parallel=1)
+    until(lambda: host.state(bad) == "failed" and held(host, same))
+    assert "driver mismatch" in held(host, same) and held(host, same).endswith("(orch release s)")
+    assert not Path(host.local.sick).exists()
