@@ -23,6 +23,7 @@ from .collector import Collector
 from .errors import ContractError, NotFound, OrchError, UsageError, disk_error
 from .events import EventWriter, read
 from .folder import HostFolder, RunFolder
+from .holds import Holds
 from .homes import open_home
 from .keeper import rouse
 from .lease import holding
@@ -111,7 +112,16 @@ class Agent:
         return {"journal": told, "keeper": keeper, "host": host.name(), "t": time.time()}
 
     def stop(self, jobs: List[Tuple[str, str]], grace: Optional[float] = None, by: str = "") -> Reply:
-        """Stop jobs: those that wait are ended before they begin, those that run get a stop request and SIGTERM."""
+        """Stop jobs: those that wait are ended before they begin, those that run get a stop request and SIGTERM.
+
+        Under the queue's lock, so that no attempt that has just failed is followed by another.
+        """
+        with holding(self.local.queue_lock):
+            answers = self._stop(jobs, grace, by)
+        rouse(self.home, self.local)
+        return {"jobs": answers}
+
+    def _stop(self, jobs: List[Tuple[str, str]], grace: Optional[float], by: str) -> List[Reply]:
         waiting = {entry.key[:2]: entry for entry in self.queue.waiting()}
         for sweep, job_id in jobs:
             if (sweep, job_id) not in waiting and not self.home.attempts(sweep, job_id):
@@ -128,8 +138,7 @@ class Agent:
             before = (sweep, job_id) in ended
             action = "stopped before it began" if before else self._stop_running(sweep, job_id, grace, by)
             answers.append({"sweep": sweep, "id": job_id, "action": action})
-        rouse(self.home, self.local)
-        return {"jobs": answers}
+        return answers
 
     def _stop_running(self, sweep: str, job_id: str, grace: Optional[float], by: str) -> str:
         last = self.home.attempts(sweep, job_id)[-1]
@@ -194,7 +203,8 @@ class Agent:
             files = {"files": _sizes(folder.path), "path": folder.path}
             found.append({"spec": spec, "verdict": verdict.to_json(), **files, **ending})
         queued = [entry.job for entry in self.queue.waiting() if entry.key[:2] == (sweep, job)]
-        return {"attempts": found, "queued": queued}
+        held = next(filter(None, map(Holds(self.local).why, queued)), "")
+        return {"attempts": found, "queued": queued, "held": held}
 
     def note(self, sweep: str, job: Optional[str], kind: str, text: str) -> Reply:
         """Add a note or a tag to the journal of the orch home."""
@@ -254,6 +264,7 @@ VERBS: Dict[str, str] = {
     **dict.fromkeys(("verify_environment", "weigh_environment", "remove_environment"), "provision"),
     **dict.fromkeys(TRUTHS, "truths"),
     "ask_program": "asking",
+    "release": "releasing",
     **dict.fromkeys(LOCAL, "vscode_local"),
 }
 HOMELESS = ("open", "probe", *TRUTHS, *LOCAL, "environments", "survey", "ask_program")  # need no open home

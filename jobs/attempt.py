@@ -19,6 +19,7 @@ from .atomic import file_sha256, read_json, sync_folder, write_json
 from .errors import disk_error
 from .folder import HostFolder, RunFolder
 from .lease import is_held
+from .policy import AGAIN
 from .state import Evidence
 
 EXIT_SIZE = 4096  # bytes reserved for exit.json: one page
@@ -127,7 +128,8 @@ def replay_spool(local: HostFolder) -> int:
 def _padded(record: Dict[str, Any]) -> bytes:
     data = json.dumps(record, ensure_ascii=False).encode("utf-8", "replace")
     if len(data) >= EXIT_SIZE:  # only the evidence is of free length
-        record = {**record, "failure": {"kind": (record.get("failure") or {}).get("kind"), "evidence": "", "hint": ""}}
+        short = {"kind": (record.get("failure") or {}).get("kind"), "evidence": "", "hint": ""}
+        record = {**record, "failure": short}
         data = json.dumps(record, ensure_ascii=False).encode("utf-8", "replace")
     return data.ljust(EXIT_SIZE - 1) + b"\n"
 
@@ -208,8 +210,11 @@ def evidence(folder: RunFolder, job: Mapping[str, Any], local: HostFolder) -> Ev
     record = read_exit(folder, local)
     if record and not record.get("began", True):
         return Evidence(attempt=False, stop=True, proof=str(record.get("why") or ""))
+    if record and goes_on(record) and is_held(local.attempt_lock(folder)):
+        record = None  # its watcher is about to queue the next attempt: until then it counts as running
     lock, proof = ("unknown", "") if record else _lock(folder, claim_of(job), local)
-    record = record or read_exit(folder, local)  # written between the two looks
+    if lock != "held":
+        record = record or read_exit(folder, local)  # written between the two looks
     return Evidence(
         result=read_result(folder)[0],
         result_required=bool(job.get("result_required")),
@@ -219,6 +224,12 @@ def evidence(folder: RunFolder, job: Mapping[str, Any], local: HostFolder) -> Ev
         stop=bool(record["stopped"]) if record else os.path.exists(folder.stop),
         failure=_words(record),
     )
+
+
+def goes_on(record: Optional[Mapping[str, Any]]) -> bool:
+    """Tell whether an exit record was decided to be followed by another attempt."""
+    decision = (record or {}).get("decision")
+    return isinstance(decision, dict) and decision.get("action") in AGAIN
 
 
 def _lock(folder: RunFolder, claim: Mapping[str, Any], local: HostFolder) -> "tuple[str, str]":

@@ -6,12 +6,13 @@ import os
 from typing import Any, Dict, FrozenSet, Iterable, Iterator, List, NamedTuple, Optional, Set, Tuple
 
 from . import events, host
-from .attempt import claim_of, evidence, handed_in, place_of, read_cases, read_exit, read_job, read_result
+from .attempt import claim_of, evidence, goes_on, handed_in, place_of, read_cases, read_exit, read_job, read_result
 from .errors import ContractError
 from .folder import Home, HostFolder, RunFolder
-from .queue import Key, Queue
+from .holds import Holds
+from .queue import Entry, Key, Queue
 from .spec import JobSpec
-from .state import ENDED, Evidence, Verdict, judge
+from .state import ENDED, INTERRUPTED, QUEUED, Evidence, Verdict, judge
 
 
 class Known(NamedTuple):
@@ -37,6 +38,8 @@ class Collector:
         self._others: FrozenSet[str] = frozenset()
         self._claimed: Dict[Key, str] = {}  # attempts of other machines
         self._settled: Dict[Tuple[str, str], int] = {}  # (sweep, job) -> mtime of its folder when all was final
+        self._holds = Holds(local)
+        self._followed: List[Tuple[str, str]] = []  # jobs whose last attempt seen was followed by another on its own
         self._told: Set[Tuple[str, Optional[FrozenSet[str]]]] = set()  # batches told of, and for which sweeps
 
     def leave_to(self, others: Iterable[str]) -> None:
@@ -52,6 +55,9 @@ class Collector:
             for job_id in self.home.jobs(sweep):
                 yield from self._job(sweep, job_id)
         yield from self._queued(None if sweeps is None else frozenset(sweeps))
+        for sweep, job_id in self._followed:  # in the queue when the folders were looked at, begun when the queue was
+            yield from self._job(sweep, job_id)
+        self._followed.clear()
 
     def _job(self, sweep: str, job_id: str) -> Iterator[Dict[str, Any]]:
         try:
@@ -94,24 +100,28 @@ class Collector:
             report["verdict"]["warning"] += _tampering(job)
         if final:
             report.update(_ending(folder, place_of(job, self.local), report["verdict"]))
+            if goes_on(report["exit"]) or verdict.state == INTERRUPTED:
+                self._followed.append(key[:2])
         self.known[key] = Known(lines.offset, final)
         yield report
 
     def _queued(self, sweeps: Optional[FrozenSet[str]]) -> Iterator[Dict[str, Any]]:
-        batches = self.queue.batches()
-        self._told = {told for told in self._told if told[0] in batches}
+        batches, holds = self.queue.batches(), Holds(self.local)
+        self._told = {told for told in self._told if told[0] in batches} if holds == self._holds else set()
+        self._holds = holds
         for name in batches:
             if (name, sweeps) in self._told:
                 continue
             self._told.add((name, sweeps))
             for entry in self.queue.entries(name):
-                if (sweeps is not None and entry.key[0] not in sweeps) or entry.key in self.known:
+                new = entry.key not in self.known or bool(holds.gpus) or entry.key[0] in holds.sweeps
+                if (sweeps is not None and entry.key[0] not in sweeps) or not new:
                     continue
-                if os.path.isdir(self.queue.run_folder(entry.key).path):  # it began since the folders were looked at
-                    yield from self._attempt(entry.key)
-                else:
-                    yield self._report(entry.key, entry.job, judge(Evidence(attempt=False)))
+                if not os.path.isdir(self.queue.run_folder(entry.key).path):
+                    yield self._report(entry.key, entry.job, _waiting(entry, holds))
                     self.known[entry.key] = Known(0, False)
+                elif entry.key not in self.known:  # it began since the folders were looked at
+                    yield from self._attempt(entry.key)
 
     def _report(self, key: Key, spec: Optional[Dict[str, Any]], verdict: Verdict) -> Dict[str, Any]:
         return {
@@ -127,6 +137,11 @@ class Collector:
             "events": [],
             "offset": 0,
         }
+
+
+def _waiting(entry: Entry, holds: Holds) -> Verdict:
+    why = holds.why(entry.job) if holds else ""
+    return Verdict(QUEUED, why) if why else judge(Evidence(attempt=False))
 
 
 def _lines(folder: RunFolder, offset: int) -> events.Lines:

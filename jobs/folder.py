@@ -163,6 +163,12 @@ class Home(NamedTuple):
             for job_id in self.jobs(sweep):
                 yield from self.attempts(sweep, job_id)
 
+    def of_lock(self, name: str) -> "Optional[RunFolder]":
+        """Return the run folder of a lock file's name (`HostFolder.attempt_lock`); None for any other name."""
+        sweep, _, rest = name.rpartition("-")[0].rpartition("-")
+        number = name.rpartition("-")[2]
+        return self.attempt(sweep, rest, int(number)) if sweep and rest and number.isdigit() else None
+
     def queue(self, host: str) -> str:
         """Folder of a host's submitted batches."""
         return os.path.join(self.path, "queue", host)
@@ -217,13 +223,28 @@ class HostFolder(NamedTuple):
         return os.path.join(self.path, "keeper.log")
 
     @property
+    def holds(self) -> str:
+        """What waits on purpose (`holds`)."""
+        return os.path.join(self.path, "holds.json")
+
+    @property
+    def sick(self) -> str:
+        """Mark that the GPUs are out of use: the same for all orch homes of a user."""
+        return os.path.join(os.path.dirname(self.path), "sick.json")
+
+    @property
+    def locks(self) -> str:
+        """Folder of the attempts' locks."""
+        return os.path.join(self.path, "locks")
+
+    @property
     def spool(self) -> str:
         """Exit records that could not be written to the run folder."""
         return os.path.join(self.path, "spool")
 
     def attempt_lock(self, folder: RunFolder) -> str:
         """Lock inherited by the job: free means ended."""
-        return os.path.join(self.path, "locks", _flat_name(folder))
+        return os.path.join(self.locks, _flat_name(folder))
 
     def spooled(self, folder: RunFolder) -> str:
         """Where an attempt's exit record waits when the run folder cannot take it."""

@@ -7,7 +7,6 @@ lock, so that no job is left behind between the two. It may be killed at any tim
 from __future__ import annotations
 
 import collections
-import errno
 import os
 import select
 import signal
@@ -18,14 +17,17 @@ import traceback
 from typing import Any, Deque, Dict, Optional, Set
 
 from . import host, watcher
+from .aftermath import settle
 from .errors import ContractError
 from .folder import Home, HostFolder
+from .holds import Holds, has_room
 from .lease import holding, is_held, take
-from .queue import Entry, Key, Queue
+from .queue import Entry, Key, Queue, ring
 from .slots import Slots
 
 FOREIGN_WAIT = 1.0  # seconds between looks when the slots are held by jobs of another keeper
 LOOK_WAIT = 60.0  # seconds between looks for batches of which no bell told (its pipe was removed, its ringer killed)
+PROBE_WAIT = 10.0  # seconds between looks whether a full disk has room again
 DISK_WAIT = 5.0  # seconds between tries when the disk refuses a run folder
 START_TRIES = 3  # a keeper that is killed before it has started anything is started again
 DEATH_WAIT = 2.0  # seconds that a killed keeper may take until it is gone
@@ -49,6 +51,10 @@ class Keeper:
         self.queue = Queue(home, host.name())
         self.slots = Slots(local)
         self.due: Deque[Entry] = collections.deque()
+        self.held: Deque[Entry] = collections.deque()  # due, but held on purpose
+        self.holds = Holds(local)
+        self.probe_at = 0.0  # monotonic time
+        self.owed = 0  # what attempts that ended have left to be done, and a full disk refused
         self.open: Dict[str, Set[Key]] = {}  # batch -> entries not served yet
         self.wards: Dict[int, Ward] = {}
         self.refused_until = 0.0
@@ -65,7 +71,7 @@ class Keeper:
         _say_ready(tell)
         while True:
             wait = self._fill()
-            if self.open:
+            if self.owed or not self._waits_for_people():
                 self._listen(wait)
             elif self._leave(lock):
                 return
@@ -76,6 +82,35 @@ class Keeper:
         for batch in self.queue.batches():
             if batch not in self.open:
                 self._open(batch)
+        self._sort_held()
+
+    def _sort_held(self) -> None:
+        """Put aside what is held on purpose, and back in front what no longer is."""
+        self.holds = Holds(self.local)
+        if self.holds or self.held:
+            entries = [*self.held, *self.due]
+            near = {entry for entry in entries if self.holds.gpus or entry.key[0] in self.holds.sweeps}
+            held = {entry for entry in near if self.holds.hold_of(entry.job)}
+            self.held = collections.deque(entry for entry in entries if entry in held)
+            self.due = collections.deque(entry for entry in entries if entry not in held)
+
+    def _waits_for_people(self) -> bool:
+        """Tell whether nothing is left to do but what a person must release; so it is when nothing is left."""
+        if any(entry.key[0] in self.holds.probed() for entry in self.held):
+            return False
+        return sum(map(len, self.open.values())) == len(self.held)
+
+    def _probe(self) -> None:
+        """Release what waited for room on a disk that has it again; then do what it had refused."""
+        self.probe_at = time.monotonic() + PROBE_WAIT
+        roomy = [name for name, hold in self.holds.probed().items() if has_room(hold.path or "/")]
+        if not roomy and not self.owed:
+            return
+        with holding(self.local.queue_lock):
+            for name in Holds(self.local).release(roomy):
+                log("{}: there is room again".format(name))
+            self.owed = settle(self.home, self.local)
+        self._read_batches()
 
     def _open(self, batch: str) -> None:
         try:
@@ -127,7 +162,9 @@ class Keeper:
         watcher.send_job(ward.talk, ward.entry.line if ward.entry else b"")
 
     def _listen(self, timeout: Optional[float]) -> None:
-        ready, _, _ = select.select([self.wake, *self.wards], [], [], LOOK_WAIT if timeout is None else timeout)
+        if timeout is None:
+            timeout = PROBE_WAIT if self._probes() else LOOK_WAIT
+        ready, _, _ = select.select([self.wake, *self.wards], [], [], timeout)
         if not ready:
             self._read_batches()
         for descriptor in ready:
@@ -137,7 +174,12 @@ class Keeper:
                 self._read_batches()
             else:
                 self._hear(self.wards[descriptor])
+        if self._probes() and self.probe_at <= time.monotonic():
+            self._probe()
         self._reap()
+
+    def _probes(self) -> bool:
+        return bool(self.owed or self.holds.probed())
 
     def _hear(self, ward: Ward) -> None:
         try:
@@ -187,8 +229,15 @@ class Keeper:
 
     def _leave(self, lock: int) -> bool:
         with holding(self.local.queue_lock):
-            if self.queue.batches():
+            self.owed = settle(self.home, self.local)
+            if self.owed:
+                log("{} ended attempts wait for room to be followed up".format(self.owed))
+            if self.owed or set(self.queue.batches()) - set(self.open):
                 return False
+            self._sort_held()
+            if not self._waits_for_people():
+                return False
+            Holds(self.local).forget({entry.key[0] for entry in self.held})
             os.close(lock)
             return True
 
@@ -202,9 +251,9 @@ def rouse(home: Home, local: HostFolder) -> bool:
         The host-local folder cannot be written.
     """
     with holding(local.queue_lock):
-        if not Queue(home, host.name()).batches():
+        if not settle(home, local) and not Queue(home, host.name()).batches():
             return False
-        if is_held(local.keeper_lock) and _ring(local.wake):
+        if is_held(local.keeper_lock) and ring(local.wake):
             return True
         return any(_start(home, local) for _ in range(START_TRIES))
 
@@ -263,23 +312,6 @@ def log(text: str) -> None:
     """Add a line to the keeper's log."""
     stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     sys.stderr.write("{} {}\n".format(stamp, text))
-
-
-def _ring(path: str) -> bool:
-    """Write a byte into the wake-up pipe; False when nobody reads it."""
-    try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_NONBLOCK)
-    except OSError as error:
-        if error.errno in (errno.ENXIO, errno.ENOENT):
-            return False
-        raise
-    try:
-        os.write(descriptor, b"w")
-    except BlockingIOError:
-        pass  # full: it will wake anyway
-    finally:
-        os.close(descriptor)
-    return True
 
 
 def _drain(descriptor: int) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from typing import Dict, Iterator, NamedTuple, Optional, Tuple
 
-_GROUPS = "/proc/self/cgroup"
-_MOUNT = "/sys/fs/cgroup"
+GROUPS = "/proc/self/cgroup"  # this process's list of control groups
+MOUNT = "/sys/fs/cgroup"  # where control groups are mounted
 
 
 class Limit(NamedTuple):
@@ -16,7 +16,7 @@ class Limit(NamedTuple):
     reason: str
 
 
-def cpus(groups: str = _GROUPS, mount: str = _MOUNT) -> Limit:
+def cpus(groups: str = GROUPS, mount: str = MOUNT) -> Limit:
     """Return the cores this process may use, at least 1.
 
     Parameters
@@ -33,7 +33,7 @@ def cpus(groups: str = _GROUPS, mount: str = _MOUNT) -> Limit:
     return Limit(allowed, reason)
 
 
-def memory_mb(groups: str = _GROUPS, mount: str = _MOUNT, meminfo: str = "/proc/meminfo") -> Limit:
+def memory_mb(groups: str = GROUPS, mount: str = MOUNT, meminfo: str = "/proc/meminfo") -> Limit:
     """Return the memory this process may use, in MiB."""
     machine = _meminfo(meminfo)
     limits = [int(text) for text in _values(groups, mount, "memory", "memory.max", "memory.limit_in_bytes")]
@@ -43,6 +43,12 @@ def memory_mb(groups: str = _GROUPS, mount: str = _MOUNT, meminfo: str = "/proc/
     if machine is None:
         return Limit(None, "this system does not tell")
     return Limit(machine >> 20, "all of the machine")
+
+
+def own_files(groups: str, mount: str, controller: str, second: str, first: str) -> Iterator[str]:
+    """Yield the paths that a file of this process's control group may have, its own group's first."""
+    for folder, name in _folders(groups, mount, controller, second, first):
+        yield os.path.join(folder, name)
 
 
 def _quotas(groups: str, mount: str) -> Iterator[float]:
@@ -57,8 +63,8 @@ def _quotas(groups: str, mount: str) -> Iterator[float]:
 
 def _values(groups: str, mount: str, controller: str, second: str, first: str) -> Iterator[str]:
     """Texts of a limit file, `second` in version 2 and `first` in version 1; `max` and -1 mean no limit."""
-    for folder, name in _folders(groups, mount, controller, second, first):
-        text = _read(os.path.join(folder, name))
+    for path in own_files(groups, mount, controller, second, first):
+        text = _read(path)
         if text and not text.startswith(("max", "-")):
             yield text
 

@@ -7,6 +7,7 @@ a batch whose entries have all been served is deleted.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import time
@@ -102,6 +103,23 @@ class Queue:
         self._write(batch, lines)
         return [Entry(batch, _key(line), line) for line in lines]
 
+    def has(self, sweep: str, job_id: str) -> bool:
+        """Tell whether an attempt of this job waits; batches that do not name it are not parsed."""
+        for batch in self.batches():
+            if job_id.encode() in self._bytes(batch) and any(
+                entry.key[:2] == (sweep, job_id) and not os.path.isdir(self.run_folder(entry.key).path)
+                for entry in self.entries(batch)
+            ):
+                return True
+        return False
+
+    def _bytes(self, batch: str) -> bytes:
+        try:
+            with open(os.path.join(self.folder, batch), "rb") as handle:
+                return handle.read()
+        except FileNotFoundError:
+            return b""
+
     def waiting(self) -> Iterator[Entry]:
         """All entries that wait, in order."""
         for batch in self.batches():
@@ -124,6 +142,23 @@ class Queue:
             os.unlink(os.path.join(self.folder, batch))
         except FileNotFoundError:
             pass
+
+
+def ring(path: str) -> bool:
+    """Write a byte into the keeper's wake-up pipe; False when nobody reads it."""
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_NONBLOCK)
+    except OSError as error:
+        if error.errno in (errno.ENXIO, errno.ENOENT):
+            return False
+        raise
+    try:
+        os.write(descriptor, b"w")
+    except BlockingIOError:
+        pass  # full: it will wake anyway
+    finally:
+        os.close(descriptor)
+    return True
 
 
 def waiting_everywhere(home: Home) -> Iterator[Tuple[str, Entry]]:

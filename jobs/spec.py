@@ -11,6 +11,7 @@ from . import CONTRACT
 from .atomic import canonical
 from .errors import ContractError
 
+_LATER = ("tuning", "policy")  # keys that job.json of an earlier orch does not have
 ID_LENGTH = 16  # hexadecimal digits: 2**32 jobs until a collision is likely
 
 
@@ -64,11 +65,14 @@ class Resources:
         GPU slots (whole cards).
     memory_mb:
         Memory in MiB, or None when unknown.
+    time_limit_s:
+        Seconds after which it is asked to stop, then killed; None: it may take as long as it takes.
     """
 
     cpus: int = 1
     gpus: int = 0
     memory_mb: Optional[int] = None
+    time_limit_s: Optional[float] = None
 
 
 @dataclass(frozen=True)
@@ -91,6 +95,10 @@ class JobSpec:
         Files the program reads by path; not part of the identity (their hashes are).
     provenance, placement:
         Recorded, not interpreted.
+    tuning:
+        How it is computed without being another job: `micro_batch`, the samples computed at once.
+    policy:
+        What the sweep changes of the rules for failures (`policy.TABLE`), by kind.
     """
 
     sweep: str
@@ -105,6 +113,8 @@ class JobSpec:
     inputs: Mapping[str, Any] = field(default_factory=dict)
     provenance: Mapping[str, Any] = field(default_factory=dict)
     placement: Mapping[str, Any] = field(default_factory=dict)
+    tuning: Mapping[str, Any] = field(default_factory=dict)
+    policy: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def id(self) -> str:
@@ -131,7 +141,9 @@ class JobSpec:
                 "use the version of orch that wrote it, or a newer one",
             )
         try:
-            known = {item.name: value[item.name] for item in fields(cls)}
+            known = {
+                item.name: value[item.name] for item in fields(cls) if item.name in value or item.name not in _LATER
+            }
             known["cell"] = Cell(**value["cell"])
             known["resources"] = Resources(**value["resources"])
             known["argv"] = tuple(value["argv"])

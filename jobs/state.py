@@ -7,8 +7,8 @@
     yes        yes      valid    not 0  -      -           done, with a warning
     yes        yes      valid    none   held   -           running (it is leaving)
     yes        yes      valid    none   free   -           done, with a warning (exit status lost)
-    yes        yes      other    0      -      -           done where no result is due (a damaged one is warned of);
-                                                           else stopped or failed
+    yes        yes      other    0      -      -           done where no result is due and no failure is recorded (a
+                                                           damaged one is warned of); else stopped or failed
     yes        yes      other    not 0  -      yes / no    stopped / failed
     yes        yes      other    none   held   -           running
     yes        yes      other    none   free   yes / no    stopped / interrupted (proof: the lock is free, or a reboot)
@@ -53,7 +53,8 @@ class Evidence:
     stop:
         Somebody asked for a stop.
     failure:
-        Failure kind and evidence line from `exit.json`.
+        Failure kind and evidence line from `exit.json`; one that left with exit status 0 (over its time limit) has
+        failed too.
     """
 
     reachable: bool = True
@@ -103,7 +104,7 @@ def _recorded(seen: Evidence, status: int) -> Verdict:
     if seen.result == "valid":
         warning = "" if status == 0 else "the result is whole, but the program ended with exit status {}".format(status)
         return Verdict(DONE, "result handed in", warning)
-    if status == 0 and not seen.result_required:
+    if status == 0 and not seen.result_required and not seen.failure:
         return Verdict(DONE, "exit status 0", "result.json is not readable" if seen.result == "invalid" else "")
     if seen.stop:
         return Verdict(STOPPED, "stopped on request (exit status {})".format(status))

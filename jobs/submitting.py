@@ -10,6 +10,7 @@ from .atomic import read_json, write_json
 from .errors import UsageError, disk_error
 from .events import EventWriter
 from .folder import RunFolder, valid_name
+from .holds import Holds
 from .keeper import rouse
 from .lease import holding
 from .queue import waiting_everywhere
@@ -66,6 +67,7 @@ def submit(
             if record:
                 _write_record(agent, record)
             if due:
+                Holds(agent.local).release(sorted({job["sweep"] for job in due}))  # who asks again has looked
                 agent.queue.add(due)
                 _fence(agent, [job for job in due if job["id"] in again])
     except OSError as error:
@@ -106,7 +108,7 @@ def _sort_out(
         action, number, resume = _next_attempt(agent, spec, spec.id in again, floors.get(spec.id, 0))
         answers.append({"id": spec.id, "action": action, "attempt": number})
         if action == "queued":
-            due.append({**job, "attempt": number, "resume": resume})
+            due.append({**job, "attempt": number, "resume": resume, "retry": None})
     return answers, due
 
 

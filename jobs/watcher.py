@@ -7,7 +7,6 @@ attempt, then rouses a new keeper: so a killed keeper neither loses an exit stat
 
 from __future__ import annotations
 
-import errno
 import gc
 import json
 import os
@@ -20,12 +19,15 @@ import traceback
 from typing import Any, Callable, Dict, List, NamedTuple, NoReturn, Optional, Set, TypeVar
 
 from . import host, stop
-from .attempt import handed_in, publish, record_exit
+from .aftermath import decided, follow
+from .attempt import handed_in, publish, read_result, record_exit
 from .errors import OrchError
-from .failure import diagnose
+from .failure import Proof, diagnose
 from .folder import Home, HostFolder, RunFolder
 from .lease import take
+from .proofs import lost_card, memory_kill, oom_counter, oom_kills, silent_disk
 from .slots import Lease
+from .spawn import spawn
 
 RETRY_WAIT = 5.0  # seconds between tries to write an exit record that neither run folder nor spool can take
 REASON_LIMIT = 1000  # bytes of a refusal's reason: one message is read at once
@@ -62,6 +64,10 @@ class Watch:
     ) -> None:
         self.job, self.folder, self.local, self.lease, self.say = job, folder, local, lease, say
         self.kill_at: Optional[float] = None  # monotonic time of the SIGKILL to come, once a stop was asked for
+        self.limit_at: Optional[float] = None  # monotonic time at which its time limit is over
+        self.stopped = self.timed_out = self.owes = False  # a person's stop; over its limit; something is left to do
+        self.oom = oom_counter()
+        self.oom_before = 0
         self.child = 0
         self.child_start: Optional[int] = None
         self.began = time.time()
@@ -84,7 +90,8 @@ class Watch:
                 return False
             self._record(self._wait() if self._spawn(lock) else Ended(127, None, 0.0, 0.0))
         finally:
-            os.unlink(path)
+            if not self.owes:
+                os.unlink(path)
             os.close(lock)
         return True
 
@@ -108,10 +115,13 @@ class Watch:
         environment = {**os.environ, **self._environment()}
         for descriptor in [*self.lease.descriptors, lock]:
             os.set_inheritable(descriptor, True)
+        self.oom_before = oom_kills(self.oom)
+        limit = self.job["resources"].get("time_limit_s")
+        self.limit_at = time.monotonic() + limit if limit else None
         self.began = time.time()
         try:
             os.chdir(self.job["cwd"])  # ours too: nobody else lives in this process
-            self.child = _spawn(argv, environment, self.folder.log)
+            self.child = spawn(argv, environment, self.folder.log)
         except (OSError, ValueError) as error:
             self._say_why_not(argv, error)
         finally:
@@ -140,6 +150,9 @@ class Watch:
             "OMP_NUM_THREADS": str(device["cpus"]),
             "CUDA_VISIBLE_DEVICES": ",".join(device["gpus"]),
         }
+        micro = (self.job.get("tuning") or {}).get("micro_batch")
+        if micro:
+            own["ORCH_MICRO_BATCH"] = str(micro)
         return {**own, **self.job.get("env", {})}
 
     def _wait(self) -> Ended:
@@ -167,22 +180,30 @@ class Watch:
             found = result if result[0] == wanted else found
 
     def _next_signal(self) -> int:
-        """The next signal, or 0 when the time for SIGKILL has come."""
-        if self.kill_at is None:
+        """The next signal, or 0 when a time has come: for SIGKILL, or that of the time limit."""
+        due = min((at for at in (self.kill_at, self.limit_at) if at is not None), default=None)
+        if due is None:
             return signal.sigwaitinfo(_WATCHED).si_signo
-        came = signal.sigtimedwait(_WATCHED, max(0.0, self.kill_at - time.monotonic()))
+        came = signal.sigtimedwait(_WATCHED, max(0.0, due - time.monotonic()))
         return came.si_signo if came else 0
 
     def _heed(self, number: int) -> None:
-        if number == 0:
+        if number == 0 and self.kill_at is None:
+            self.timed_out, self.limit_at = True, None
+            self._ask_to_leave(stop.GRACE)
+        elif number == 0:
             _signal_tree(signal.SIGKILL)
             self.kill_at = time.monotonic() + 1.0
         elif number in (signal.SIGTERM, signal.SIGINT):
             grace = stop.grace_of(self.folder)
             if grace is not None:  # else it was meant for an attempt that has ended, or for everybody on this machine
-                kill_at = time.monotonic() + grace
-                self.kill_at = kill_at if self.kill_at is None else min(self.kill_at, kill_at)
-                stop.send(os.killpg, self.child, signal.SIGTERM)
+                self.stopped, self.limit_at = True, None
+                self._ask_to_leave(grace)
+
+    def _ask_to_leave(self, grace: float) -> None:
+        kill_at = time.monotonic() + grace
+        self.kill_at = kill_at if self.kill_at is None else min(self.kill_at, kill_at)
+        stop.send(os.killpg, self.child, signal.SIGTERM)
 
     def _end_leftovers(self) -> None:
         deadline, number = time.monotonic() + LEFTOVER_GRACE, signal.SIGTERM
@@ -194,13 +215,13 @@ class Watch:
                 number = signal.SIGKILL
 
     def _record(self, ended: Ended) -> None:
-        stopped = self.kill_at is not None
-        failure: Optional[Dict[str, Any]] = None
+        failure = None if self.stopped else _try(lambda: self._diagnose(ended), None)
+        decision = _try(lambda: decided(self.job, failure), None) if failure and not self._handed_in() else None
         files: Dict[str, str] = {}
         record = {
             "status": ended.status,
             "signal": ended.signal,
-            "stopped": stopped,
+            "stopped": self.stopped,
             "began": True,
             "started": self.began,
             "ended": time.time(),
@@ -209,12 +230,35 @@ class Watch:
             "pid": self.child,
             "start_time": self.child_start,
             "device": self.lease.device,
-            "failure": None if stopped else _try(lambda: diagnose(self.folder, ended.status, ended.signal), failure),
+            "failure": failure,
+            "decision": decision,
             "files": _try(lambda: handed_in(self.folder), files),
             "rusage": {"cpu_seconds": ended.cpu_seconds, "max_rss_mb": ended.max_rss_mb},
         }
         while not _try(lambda: record_exit(self.folder, record, self.local), False):
             time.sleep(RETRY_WAIT)  # the lock is held meanwhile: the attempt counts as running, and nothing is lost
+        if failure and decision:
+            self.owes = not _try(lambda: self._follow(failure, decision), False)
+
+    def _diagnose(self, ended: Ended) -> Optional[Dict[str, Any]]:
+        """Name the failure: by what is proved first, then by the program's words, then by the state of its cards."""
+        proved = None
+        if self.timed_out:
+            limit = self.job["resources"]["time_limit_s"]
+            proved = Proof("timeout", "over its time limit of {:g} s, by the watcher's clock".format(limit))
+        elif ended.status == 128 + signal.SIGKILL:
+            proved = memory_kill(self.oom, self.oom_before, self.child, self.child_start)
+        failure = diagnose(self.folder, ended.status, ended.signal, proved)
+        if failure:
+            proved = silent_disk(failure, self.folder.path) or lost_card(failure, self.lease.device["gpus"])
+        return diagnose(self.folder, ended.status, ended.signal, proved) if failure and proved else failure
+
+    def _handed_in(self) -> bool:
+        return _try(lambda: read_result(self.folder)[0] == "valid", False)
+
+    def _follow(self, failure: Dict[str, Any], decision: Dict[str, Any]) -> bool:
+        follow(self.folder, self.job, self.local, failure, decision)
+        return True
 
 
 def fork(home: Home, local: HostFolder, lease: Lease, orphaned: Callable[[], None]) -> socket.socket:
@@ -305,35 +349,6 @@ def close_all_but(keep: Set[int]) -> None:
                 pass
 
 
-def _spawn(argv: List[str], environment: Dict[str, str], log: str) -> int:
-    """Start a program in its own process group, output into its log; `posix_spawn` copies no page of ours."""
-    output = (os.POSIX_SPAWN_OPEN, 1, log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
-    return os.posix_spawn(
-        _find(argv[0], environment),
-        argv,
-        environment,
-        file_actions=[
-            (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
-            output,
-            (os.POSIX_SPAWN_DUP2, 1, 2),
-        ],
-        setpgroup=0,
-        setsigmask=[],
-        setsigdef=[signal.SIGPIPE, signal.SIGXFSZ],  # Python ignores these two
-    )
-
-
-def _find(program: str, environment: Dict[str, str]) -> str:
-    """The path of a program, looked for in the job's own PATH."""
-    if "/" in program:
-        return program
-    for folder in os.get_exec_path(environment):
-        path = os.path.join(folder, program)
-        if os.access(path, os.X_OK) and not os.path.isdir(path):
-            return path
-    raise FileNotFoundError(errno.ENOENT, "not found in PATH", program)
-
-
 def _signal_tree(number: int) -> None:
     for pid in host.descendants(os.getpid()):
         stop.send(os.kill, pid, number)
@@ -358,6 +373,7 @@ def _has_children() -> bool:
 
 def preload() -> None:
     """Do once, in the keeper, what each watcher would do after its fork."""
+    oom_counter()
     gc.disable()  # neither makes cycles worth a collection, and collecting copies the pages shared with the keeper
     if sys.platform == "linux":
         import ctypes  # noqa: F401

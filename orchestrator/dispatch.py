@@ -105,6 +105,10 @@ class Contact:
         """Stop jobs (sweep, id); return for each `{"sweep", "id", "action"}`."""
         return list(self.wire.call("stop", jobs=list(jobs), grace=grace, by=user())["jobs"])
 
+    def release(self, sweeps: Iterable[str], gpus: bool) -> dict[str, Any]:
+        """Let go what waits on purpose; return `{"sweeps", "gpus", "jobs"}`."""
+        return self.wire.call("release", sweeps=list(sweeps), gpus=gpus)
+
     def show(self, sweep: str, job: str) -> dict[str, Any]:
         """Return everything about one job: `{"attempts": [...], "queued": [...]}`."""
         return self.wire.call("show", sweep=sweep, job=job)

@@ -300,9 +300,9 @@ def _refuse_unknown(value: Any, known: list[Any], flag: str) -> None:
 
 def _resources(sweep: SweepFile, jobs: int, capacity: Capacity, notes: list[str]) -> Resources:
     given = dict(sweep.resources)
-    gpus = given.get("gpus", 1 if sweep.kind == TRAINER and capacity.gpus else 0)
+    gpus = int(given.get("gpus", 1 if sweep.kind == TRAINER and capacity.gpus else 0))
     if "cpus" in given:
-        cpus, reason = given["cpus"], "the sweep says so"
+        cpus, reason = int(given["cpus"]), "the sweep says so"
     elif sweep.kind != TRAINER:
         cpus, reason = 1, "the default for commands; resources: {cpus: N} changes it"
     elif gpus:
@@ -314,7 +314,10 @@ def _resources(sweep: SweepFile, jobs: int, capacity: Capacity, notes: list[str]
     notes.append(f"{counted(cpus, 'core')} for each job: {reason}")
     if gpus:
         notes.append(f"{counted(gpus, 'GPU')} for each job" + ("" if "gpus" in given else ": this host has GPUs"))
-    return Resources(cpus, gpus, given.get("memory_mb"))
+    if "time_limit_s" in given:
+        notes.append(f"each job is asked to stop after {given['time_limit_s']:g} s: the sweep says so")
+    memory = given.get("memory_mb")
+    return Resources(cpus, gpus, int(memory) if memory else None, given.get("time_limit_s"))
 
 
 def _shared(
@@ -335,6 +338,8 @@ def _shared(
         "cwd": cwd,
         "env": sweep.env,
         "resources": resources,
+        "tuning": sweep.tuning,
+        "policy": sweep.policy,
         "result_required": trainer,
         "inputs": inputs,
         "provenance": provenance,

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from jobs.holds import HELD
 from jobs.state import DONE, ENDED, FAILED, INTERRUPTED, QUEUED, RUNNING, STOPPED, UNREACHABLE
 
 from .store import PLANNED, JobRow
@@ -32,6 +33,8 @@ class Progress:
         Best value so far, with the label of its job, or None.
     running, troubled:
         Rows of the running jobs; of those that failed, were stopped or interrupted, or cannot be reached.
+    held:
+        Rows of the jobs that wait on purpose.
     """
 
     counts: Mapping[str, int]
@@ -42,11 +45,12 @@ class Progress:
     best: tuple[float, str] | None
     running: tuple[JobRow, ...]
     troubled: tuple[JobRow, ...]
+    held: tuple[JobRow, ...] = ()
 
     @property
     def over(self) -> bool:
-        """Nothing runs or waits any more (what is unreachable may still do either)."""
-        return not any(self.counts.get(state) for state in (RUNNING, QUEUED))
+        """Nothing runs or waits any more but what is held (what is unreachable may still do either)."""
+        return not self.counts.get(RUNNING) and self.counts.get(QUEUED, 0) == len(self.held)
 
 
 def measure(
@@ -85,6 +89,7 @@ def measure(
         best=_best(current, metric, scores or {}),
         running=running,
         troubled=tuple(row for row in current if row.state in (FAILED, STOPPED, INTERRUPTED, UNREACHABLE)),
+        held=tuple(row for row in current if row.state == QUEUED and row.reason.startswith(HELD)),
     )
 
 

@@ -11,7 +11,7 @@ from jobs.atomic import canonical
 from jobs.errors import NotFound
 from jobs.folder import valid_name
 
-from . import grid, schema
+from . import grid, policies, schema
 from .config import PROJECT_FILE, DataSource
 from .validate import check
 from .words import did_you_mean
@@ -45,6 +45,8 @@ class SweepFile:
         Words with placeholders; values by placeholder, in order. Empty for the trainer.
     code, env, resources:
         Files to snapshot (empty: the trainer's own); variables; what the file asks for, by name.
+    tuning, policy:
+        How jobs are computed without becoming others; rules for failures that it changes, by kind.
     hosts:
         Hosts of the site file that share the jobs, `("auto",)`, or empty: not said.
     notes:
@@ -68,7 +70,9 @@ class SweepFile:
     axes: Mapping[str, list[Any]] = field(default_factory=dict)
     code: tuple[str, ...] = ()
     env: Mapping[str, str] = field(default_factory=dict)
-    resources: Mapping[str, int] = field(default_factory=dict)
+    resources: Mapping[str, float] = field(default_factory=dict)
+    tuning: Mapping[str, int] = field(default_factory=dict)
+    policy: Mapping[str, Any] = field(default_factory=dict)
     hosts: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
@@ -125,7 +129,9 @@ def load_sweep(path: Path, project: Path | None = None) -> SweepFile:
         "metric": given.get("metric"),
         "code": tuple(given.get("code", ())),
         "env": {name: grid.plain(value) for name, value in given.get("env", {}).items()},
-        "resources": {name: int(value) for name, value in given.get("resources", {}).items()},
+        "resources": policies.resources(document),
+        "tuning": {name: int(value) for name, value in given.get("tuning", {}).items()},
+        "policy": policies.policy(document),
         "hosts": _hosts(given.get("hosts")),
     }
     if not valid_name(common["name"]):
@@ -234,6 +240,11 @@ def _command_sweep(document: Document, common: dict[str, Any]) -> SweepFile:
         for axis in known[:-1]
         if axis not in used
     )
+    if policies.micro_batch_unknown(common["policy"], axes):
+        text = "asks for smaller batches, but nobody knows how large they are"
+        raise document.error(
+            ("policy",), text, "add `batch_size` to the grid, and let the command read ORCH_MICRO_BATCH"
+        )
     return SweepFile(**common, kind=COMMAND, command=command, axes=axes, seeds=seeds, notes=notes)
 
 

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from jobs.errors import ContractError
-from jobs.folder import Home, RunFolder
+from jobs.folder import RunFolder
 
-from . import checkpoint, unet
+from . import accumulate, checkpoint, unet
 from .device import Choice
 from .task import Settings, Task
 
@@ -66,13 +65,20 @@ class Learner:
         """Compute convolutions in bf16 where that was chosen; weights and loss stay fp32."""
         return torch.autocast(self.device.value, torch.bfloat16, enabled=self.precision.value == "bf16")
 
-    def step(self, loss: Tensor, rate: float) -> None:
-        """Follow the gradient of a loss by one step at a learning rate."""
+    def learn(self, images: Tensor, masks: Tensor, alpha: float, micro: int, rate: float) -> tuple[Tensor, Tensor]:
+        """Make one step on a batch, `micro` slices at once, at a learning rate; return loss () and maps (B, H, W)."""
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss, predicted = accumulate.backward(self.model, self.forward, images, masks, alpha, micro)
         self.optimizer.step()
+        return loss, predicted
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return logits (B, outputs, H, W) of slices (B, 1, H, W), computed in the chosen precision."""
+        with self.autocast():
+            logits: Tensor = self.model(images)
+        return logits
 
     def save(self, folder: RunFolder, task: Task, improved: bool) -> None:
         """Write `last`, and before it `best` when this epoch is: cut off between, the epoch is redone bit by bit."""
@@ -136,7 +142,4 @@ def _older(folder: RunFolder, former: str | None) -> list[RunFolder]:
 
 def earlier(folder: RunFolder) -> list[RunFolder]:
     """Return the attempts of the same job before this one."""
-    root = Path(folder.path)
-    for _ in range(4):  # <home>/runs/<sweep>/<job>/<attempt>
-        root = root.parent
-    return [one for one in Home(str(root)).attempts(folder.sweep, folder.job_id) if one.attempt < folder.attempt]
+    return [one for one in folder.home.attempts(folder.sweep, folder.job_id) if one.attempt < folder.attempt]

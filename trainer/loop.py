@@ -27,7 +27,7 @@ from jobs.atomic import read_json
 from jobs.folder import RunFolder
 from jobs.handin import Run
 
-from . import checkpoint, device, keyed, metrics, task
+from . import accumulate, checkpoint, device, keyed, metrics, task
 from .augment import Params
 from .learner import Learner, earlier
 from .losses import Sums, combine, sums
@@ -83,8 +83,10 @@ def _run(folder: RunFolder, hand: Run) -> int:
     precision = device.choose_precision(job.settings.precision, chosen.value)
     learner = Learner.build(job, chosen, precision)
     resumed, how = learner.resume(folder, (read_json(folder.job) or {}).get("resume"))
-    _say_start(hand, learner, threads, resumed)
+    _say_start(hand, job, learner, threads, resumed)
     hand.event("note", text=how)
+    if job.micro_batch < job.batch:
+        hand.event("note", text=accumulate.said(job.batch, job.micro_batch))
     data = Resident.of(job.slices, chosen.value)
     status = _train(folder, hand, job, learner, data)
     if status is None:
@@ -93,7 +95,7 @@ def _run(folder: RunFolder, hand: Run) -> int:
     return status
 
 
-def _say_start(hand: Run, learner: Learner, threads: int, resumed: int | None) -> None:
+def _say_start(hand: Run, job: Task, learner: Learner, threads: int, resumed: int | None) -> None:
     versions = {"python": platform.python_version(), "torch": torch.__version__, "numpy": np.__version__}
     hand.event(
         "start",
@@ -103,6 +105,8 @@ def _say_start(hand: Run, learner: Learner, threads: int, resumed: int | None) -
         precision=learner.precision.value,
         precision_reason=learner.precision.reason,
         threads=threads,
+        batch=job.batch,
+        micro_batch=min(job.micro_batch, job.batch),
         deterministic=torch.are_deterministic_algorithms_enabled(),
         resumed_from=resumed,
         parameters_count=learner.parameters,
@@ -155,13 +159,10 @@ def _epoch(hand: Run, job: Task, learner: Learner, data: Resident, epoch: int) -
         if epoch == 1 and step == 0:
             _record(hand, job, rows, params)
         images, masks = job.chain.apply(*data.batch(steps[step]), params)  # (B, 1, H, W), (B, H, W)
-        with learner.autocast():
-            logits = learner.model(images)  # (B, outputs, H, W)
-        loss = combine(sums(logits, masks), settings.alpha)
         rate = settings.rate((epoch - 1) * len(batches) + step, settings.epochs * len(batches))
-        learner.step(loss, rate)
-        losses.append(loss.detach())
-        counted.append(metrics.count(labels(logits.detach()), masks, len(job.slices.classes)))
+        loss, predicted = learner.learn(images, masks, settings.alpha, job.micro_batch, rate)  # (), (B, H, W)
+        losses.append(loss)
+        counted.append(metrics.count(predicted, masks, len(job.slices.classes)))
     rows = batches.reshape(-1)[: len(job.train)]
     counts = torch.cat(counted)[: len(rows)].cpu().numpy()  # (n, C, 3)
     return Part(float(torch.stack(losses).mean()), counts, rows)
@@ -173,7 +174,7 @@ def _batches(job: Task, epoch: int) -> npt.NDArray[np.int64]:
     The last batch is filled up from the start of the order: all steps have one shape, as cuDNN and compilers like it,
     and batch normalisation never sees a batch of one or two slices.
     """
-    size = min(job.settings.batch_size, len(job.train))
+    size = job.batch
     shuffled = job.train[keyed.order(job.seed, epoch, len(job.train))]
     steps = -(-len(shuffled) // size)
     return np.resize(shuffled, (steps, size))  # repeats from the start
@@ -193,10 +194,9 @@ def evaluate(job: Task, learner: Learner, data: Resident, rows: npt.NDArray[np.i
     learner.model.eval()
     everything, counted = torch.from_numpy(rows).to(data.masks.device), []
     total: Sums | None = None
-    for batch in torch.split(everything, job.settings.batch_size):
+    for batch in torch.split(everything, job.micro_batch):
         images, masks = data.batch(batch)  # (B, 1, H, W), (B, H, W)
-        with learner.autocast():
-            logits = learner.model(images)  # (B, outputs, H, W)
+        logits = learner.forward(images)  # (B, outputs, H, W)
         part = sums(logits, masks)
         total = part if total is None else total + part
         predicted = labels(logits) * data.inside(batch)  # (B, H, W)

@@ -84,6 +84,8 @@ class Task:
         All slices of the data set.
     train, validation, test:
         (n,) rows of `slices` in each part, in the order of the cache, which no pseudonym decides.
+    micro_batch:
+        Slices computed at once (`tuning` in `job.json`): fewer than the batch size where memory is short.
     """
 
     settings: Settings
@@ -94,6 +96,12 @@ class Task:
     train: npt.NDArray[np.int64]
     validation: npt.NDArray[np.int64]
     test: npt.NDArray[np.int64]
+    micro_batch: int
+
+    @property
+    def batch(self) -> int:
+        """Slices per step: no more than there are."""
+        return min(self.settings.batch_size, len(self.train))
 
 
 def read(folder: RunFolder) -> Task:
@@ -124,7 +132,15 @@ def read(folder: RunFolder) -> Task:
         ) from None
     rows = {name: np.sort(slices.rows(part[name])) for name in ("train", "validation", "test")}
     _refuse_empty(slices, rows, spec.cell.fold)
-    return Task(settings, chain, spec.cell.seed or 0, spec.cell.fold, slices, **rows)
+    micro = _micro_batch(spec.tuning, settings.batch_size)
+    return Task(settings, chain, spec.cell.seed or 0, spec.cell.fold, slices, **rows, micro_batch=micro)
+
+
+def _micro_batch(tuning: Mapping[str, Any], batch_size: int) -> int:
+    micro = tuning.get("micro_batch", batch_size)
+    if isinstance(micro, bool) or not isinstance(micro, int) or micro < 1:
+        raise UsageError(f"a micro-batch of {micro!r} cannot be computed", "give a whole number from 1")
+    return min(micro, batch_size)
 
 
 def _refuse_empty(slices: Slices, rows: Mapping[str, npt.NDArray[np.int64]], fold: int) -> None:

@@ -200,6 +200,11 @@ def _finish(index: Index, plan: Plan, last: Progress, out: Output) -> int:
     out.note(f"{name}: {counts_text(last.counts)}")
     for row in last.troubled[:MOST_TROUBLES]:
         out.note(f"  {row.state}  {row.label}  {row.reason}")
+    for reason, count in Counter(row.reason for row in last.held).items():
+        out.note(f"  {counted(count, 'job')} {reason}")
+    if last.held and not last.troubled:
+        out.next(f"orch why {address(index, last.held[0])}")
+        return 1
     if last.troubled:
         out.next(f"orch why {address(index, last.troubled[0])}; the same sweep again fills the holes")
         return 1

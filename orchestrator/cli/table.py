@@ -31,6 +31,7 @@ GROUPS: dict[str, dict[str, str]] = {
         "logs": "What a job printed",
         "stop": "Stop jobs: the trainer writes a checkpoint first",
         "retry": "Start a new attempt of ended jobs",
+        "release": "Start what waits on purpose: held sweeps, GPUs that were out of use",
         "why": "Explain a job: its state with the proof, and where its values come from",
         "show": "All that is recorded of a job",
     },

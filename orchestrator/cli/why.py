@@ -7,12 +7,15 @@ from argparse import Namespace
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from jobs.policy import RETRY, RETRY_SMALLER
 from jobs.state import FAILED, HOLES, INTERRUPTED, QUEUED, RUNNING, STOPPED, UNREACHABLE
 
 from ..collect import fresh_index
 from ..config import Settings
 from ..progress import duration
 from ..store import PLANNED, Index, JobRow
+from ..story import story
+from ..sweep import TRAINER
 from ..words import counted
 from .output import Output
 from .parser import Parser
@@ -46,9 +49,14 @@ def run(args: Namespace, settings: Settings, out: Output) -> int:
         shown = fleet.of(row.host).show(row.sweep, row.id)
         ahead, word = _ahead(index, row), address(index, row)
     told = list(_tell(row, shown, ahead))
-    out.json({"sweep": row.sweep, "id": row.id, "label": row.label, "state": row.state, "told": told, **shown})
+    line = story(shown["attempts"], shown["queued"], shown["held"])
+    head = {"sweep": row.sweep, "id": row.id, "label": row.label, "state": row.state}
+    out.json({**head, "story": line, "told": told, **shown})
+    told = [line, *told] if line else told
     out.result("\n".join([f"{row.label} ({row.sweep}, {row.id}) is {row.state}", *(f"  {line}" for line in told)]))
-    if row.state in _NEXT:
+    if shown["held"]:
+        out.next("orch release " + shown["held"].rpartition("(orch release ")[2].rstrip(")"))
+    elif row.state in _NEXT:
         out.next(_NEXT[row.state].format(label=word, sweep=row.sweep))
     return 0
 
@@ -64,7 +72,9 @@ def _tell(row: JobRow, shown: Mapping[str, Any], ahead: int) -> Iterator[str]:
         yield "the sweep file no longer asks for this job: it is kept, but not counted"
     if row.state == PLANNED:
         yield "it was never queued"
-    if row.state == QUEUED:
+    if shown["held"]:
+        yield shown["held"]
+    elif row.state == QUEUED:
         yield f"it waits for a free slot; {counted(ahead, 'job')} of this sweep before it"
     for item in shown["attempts"]:
         yield from _attempt(item)
@@ -85,14 +95,27 @@ def _attempt(item: Mapping[str, Any]) -> Iterator[str]:
             f", after {duration(exit_record['ended'] - exit_record['started'])}, exit status {exit_record['status']}"
         )
     yield line
-    failure = (exit_record or {}).get("failure")
-    if failure:
-        yield f"  evidence: {failure['evidence']}"
-        yield f"  repair:   {failure['hint']}"
+    yield from _failure(exit_record or {})
     if verdict["warning"]:
         yield f"  warning:  {verdict['warning']}"
+    micro = spec.get("tuning", {}).get("micro_batch")
+    if micro:
+        seen = "; batch normalisation saw no more than these" if spec["cell"]["program"] == TRAINER else ""
+        yield f"  it computed {micro} samples at once (micro-batch){seen}"
     if spec.get("resume"):
         yield "  it went on from the last checkpoint of the attempt before"
+
+
+def _failure(exit_record: Mapping[str, Any]) -> Iterator[str]:
+    """Evidence, and what a person can do, or what was done without one."""
+    failure, decision = exit_record.get("failure"), exit_record.get("decision")
+    if not failure:
+        return
+    yield f"  evidence: {failure['evidence']}"
+    if not decision or decision["action"] not in (RETRY, RETRY_SMALLER):
+        yield f"  repair:   {failure['hint']}"
+    if decision:
+        yield f"  then:     {decision['action'].replace('_', ' ')}: {decision['reason']}"
 
 
 def _origin(spec: Mapping[str, Any]) -> Iterator[str]:

@@ -76,6 +76,14 @@ def _retries(pair: Pair) -> str | None:
     return f"attempt {pair[0].number}" if pair[0].number > 1 else None
 
 
+def _at_once(pair: Pair) -> str | None:
+    """What batch normalisation saw: it differs where memory ran out and a job went on with smaller parts."""
+    micro, batch = _started("micro_batch")(pair), _started("batch")(pair)
+    if not isinstance(micro, int) or not isinstance(batch, int):
+        return None
+    return f"{micro} of {batch} slices" if micro < batch else "the whole batch"
+
+
 _FACTS: tuple[tuple[str, Callable[[Pair], Any], bool], ...] = (
     ("data", _data, True),
     ("split", _recorded("split"), True),
@@ -88,5 +96,6 @@ _FACTS: tuple[tuple[str, Callable[[Pair], Any], bool], ...] = (
     ("host", _host, True),
     ("device", _device, True),
     ("precision", _started("precision"), True),
+    ("micro-batch", _at_once, True),
     ("counted attempt", _retries, False),
 )

@@ -79,10 +79,15 @@ def test_a_killed_keeper_stops_nothing(ground: Ground) -> None:
 
 
 def test_a_killed_job_fails_with_its_kind_and_runs_again(ground: Ground) -> None:
-    """Injected: SIGKILL to a running program. Said: killed, by which signal, what to do; the next sweep fills it."""
+    """Injected: SIGKILL to a running program, twice. Started again: once by itself, then by the next sweep.
+
+    Said: killed, by which signal, what to do.
+    """
     ground.sweep("s", "echo $$ >> pids; test -e go || exec sleep 300")
     watching = ground.start("sweep", "s")
-    os.kill(int(until(lambda: ground.ran("pids"))[0]), signal.SIGKILL)
+    for number in range(2):
+        pids = until(lambda number=number: len(ground.ran("pids")) > number and ground.ran("pids"))
+        os.kill(int(pids[number]), signal.SIGKILL)
     _, err = watching.communicate(timeout=60)
     assert watching.returncode == 1
     assert "killed: ended by signal SIGKILL" in err

@@ -68,7 +68,8 @@ def test_signals_are_told_apart_from_statuses(host: LocalHost, number: signal.Si
     job = host.job("a", sh(f"ulimit -c 0; kill -{number:d} $$"))
     report = host.run(job)
     assert (record(host, job)["status"], record(host, job)["signal"]) == (128 + number, number)
-    assert report["verdict"]["reason"] == f"killed: ended by signal {number.name}"
+    kind = "crashed" if number == signal.SIGSEGV else "killed"
+    assert report["verdict"]["reason"] == f"{kind}: ended by signal {number.name}"
     assert record(host, job)["stopped"] is False
 
 

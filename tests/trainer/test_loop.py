@@ -52,12 +52,19 @@ class Jobs:
         write_json(self.inputs["manifest"], self.manifest)
         write_json(self.inputs["split"], self.split)
 
-    def make(self, attempt: int = 1, augment: Any = (), former: RunFolder | None = None, **train: Any) -> RunFolder:
+    def make(
+        self,
+        attempt: int = 1,
+        augment: Any = (),
+        former: RunFolder | None = None,
+        tuning: dict[str, Any] | None = None,
+        **train: Any,
+    ) -> RunFolder:
         """Write the run folder of fold 0."""
         knobs = {**schema.defaults(schema.TRAIN), **SMALL, **train}
         parameters = {"augment": list(augment), "train": knobs}
         cell = Cell("trainer", parameters, self.manifest["hash"], self.split["hash"], fold=0, seed=0)
-        spec = JobSpec("s", "x/0", {}, cell, ("trainer",), "/", inputs=self.inputs)
+        spec = JobSpec("s", "x/0", {}, cell, ("trainer",), "/", inputs=self.inputs, tuning=tuning or {})
         folder = self.home.attempt("s", spec.id, attempt)
         Path(folder.path).mkdir(parents=True)
         write_json(folder.job, {**spec.to_json(), "attempt": attempt, "resume": former.path if former else None})
@@ -275,6 +282,28 @@ def test_out_of_memory_fails_with_its_event(jobs: Jobs) -> None:
         check=False,
     )
     assert child.returncode == 1 and events(folder, "failure")[0]["failure"] == "out_of_memory"
+
+
+def test_a_micro_batch_is_another_way_to_the_same_job_and_is_recorded(jobs: Jobs) -> None:
+    whole, parts = jobs.make(epochs=4), jobs.make(attempt=2, epochs=4, tuning={"micro_batch": 3})
+    assert (whole.job_id, loop.run(whole), loop.run(parts)) == (parts.job_id, 0, 0)
+    said = [(event["batch"], event["micro_batch"]) for folder in (whole, parts) for event in events(folder, "start")]
+    assert said == [(8, 8), (8, 3)]
+    notes = [
+        [note["text"] for note in events(folder, "note") if "micro-batch" in note["text"]] for folder in (whole, parts)
+    ]
+    assert [len(found) for found in notes] == [0, 1]
+    (first, _), (second, _) = curve(whole)[0], curve(parts)[0]
+    assert first == second == 1
+    losses = [[values["train_loss"] for _, values in curve(folder)] for folder in (whole, parts)]
+    assert losses[0] != losses[1], "batch normalisation sees 3 slices instead of 8"
+    assert losses[1][-1] < losses[1][0], "it learns all the same"
+
+
+@pytest.mark.parametrize("micro", [0, -1, "x", True, 2.5])
+def test_a_micro_batch_that_is_no_number_of_slices_is_refused(jobs: Jobs, micro: Any) -> None:
+    with pytest.raises(UsageError, match="micro-batch"):
+        task.read(jobs.make(tuning={"micro_batch": micro}))
 
 
 def test_one_class_is_trained_with_one_output(orch_home: Home, empty_set: Pairs) -> None:

@@ -24,6 +24,7 @@ def _uid(strategy: str, fold: int, seed: int) -> str:
 
 def _events(chance: random.Random, level: float, epochs: int) -> list[Report]:
     start: Report = {"device": "cpu", "precision": "fp32", "versions": {"torch": "2.6.0", "python": "3.12.4"}}
+    start |= {"batch": 16, "micro_batch": 16}
     events: list[Report] = [{"seq": 0, "t": 1e9, "kind": "start", "resumed_from": None} | start]
     for epoch in range(1, epochs + 1):
         risen = 1 - math.exp(-epoch / 6)

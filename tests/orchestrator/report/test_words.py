@@ -37,13 +37,14 @@ def test_nothing_yet(index: Index) -> None:
 
 def test_warnings_name_every_trouble(holed: Index, finished: Make) -> None:
     other = finished("identity", 0, attempt=1)
-    other["events"][0] |= {"precision": "bf16"}
+    other["events"][0] |= {"precision": "bf16", "micro_batch": 4}
     holed.ingest([{**other, "offset": 20_000, "host": "grace"}])
     found = "\n".join(build(holed, "augmentations").warnings)
     assert "failed: rotate+noise/3" in found
     assert "different patients (identity 40, rotate 40, rotate+noise 32)" in found
     assert "rotate/1, attempt 1: result.json was changed after the end." in found
     assert "share the same precision (bf16: identity/0; fp32: " in found
+    assert "share the same micro-batch (4 of 16 slices: identity/0; the whole batch: " in found
     assert "share the same host (grace: identity/0; local: " in found
 
 

@@ -1,0 +1,26 @@
+"""A verb of the agent: let go what waits on purpose."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Dict, List
+
+from .holds import Holds, release_gpus
+from .keeper import rouse
+from .lease import holding
+
+if TYPE_CHECKING:
+    from .agent import Agent
+
+
+def release(agent: "Agent", sweeps: List[str], gpus: bool = False) -> Dict[str, Any]:
+    """Start the jobs of held sweeps after all, and use the GPUs again; say what was held, and how many jobs go on."""
+    with holding(agent.local.queue_lock):
+        holds, waiting = Holds(agent.local), list(agent.queue.waiting())
+        held = [entry for entry in waiting if holds.hold_of(entry.job)]
+        names = set(holds.release(sweeps))
+        again = release_gpus(agent.local) if gpus else False
+        left = Holds(agent.local)
+        free = [entry for entry in held if left.hold_of(entry.job) is None]
+        left.forget({entry.key[0] for entry in waiting})  # what held nobody
+    rouse(agent.home, agent.local)
+    return {"sweeps": sorted(names & {entry.key[0] for entry in free}), "gpus": again, "jobs": len(free)}
