@@ -226,5 +226,8 @@ def _package(marker: str) -> bytes:
 
 
 def boot_arguments(python: str) -> List[str]:
-    """Return the command that turns a Python on a host into our agent: isolated, nothing read, nothing written."""
-    return [python, "-I", "-B", "-c", BOOT]
+    """Return the command that turns a Python on a host into our agent: isolated, nothing read, nothing written.
+
+    Without `site` (`-S`): the standard library is all that it needs, and what a host hangs into its start-up stays out.
+    """
+    return [python, "-I", "-S", "-B", "-c", BOOT]
