@@ -1,0 +1,266 @@
+"""What `orch setup` does with hosts: looks at all, chooses for all in one go, plans, asks once, works side by side."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from argparse import Namespace
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from jobs.errors import Findings, NotFound, OrchError
+
+from ..config import Settings
+from ..inventory import connect, load_site
+from ..neighbours import neighbours_of
+from ..words import counted
+from .asking import agreed, may_ask
+from .output import Output
+from .steplines import StepLines
+from .undoing import purge, undo
+
+if TYPE_CHECKING:
+    from setup.deciding import Look, Target
+    from setup.site import Host
+    from setup.steps import Planned, Step
+    from setup.visits import Visit, Visits
+    from setup.wheels import Wish
+
+HOME = "~/.orch"  # orch home on a host for which the site file names none
+Answers = dict[str, dict[str, Any]]  # what is told of each host, by name
+
+
+class Plan(NamedTuple):
+    """What one host shall have, and the state of each step towards it."""
+
+    target: Target
+    planned: list[Planned]
+
+    @property
+    def waiting(self) -> bool:
+        """Something is to be done."""
+        from setup.steps import due
+
+        return bool(due(self.planned))
+
+    def to_json(self, changed: bool = False) -> dict[str, Any]:
+        """Return the JSON form."""
+        refused = [item.step.name for item in self.planned if item.state.refusal]
+        steps = [item.to_json() for item in self.planned]
+        told = {"host": self.target.host, "steps": steps, "refused": refused, "changed": changed}
+        return {**told, "torch": str(self.target.build), "notes": [*self.target.notes, *self.target.about_all]}
+
+
+def prepare(hosts: Sequence[Host], args: Namespace, settings: Settings, out: Output) -> int:
+    """Prepare hosts (or undo, or purge); return the exit code.
+
+    Raises
+    ------
+    OrchError
+        There is one host only, and it cannot be prepared.
+    """
+    from setup.visits import Visits
+
+    with StepLines(out, [host.name for host in hosts], "connects"):
+        visits = Visits(hosts, connect)
+    with visits:
+        if args.purge is not None:
+            answers = _in_turn(visits, lambda visit: purge(visit, args, out))
+        else:
+            answers = _Preparation(visits, args, settings, out).run()
+    return _conclude(visits, answers, out)
+
+
+def _in_turn(visits: Visits, act: Callable[[Visit], dict[str, Any]]) -> Answers:
+    """Do what asks people with one host after the other; one that fails does not stop the others."""
+    answers = {}
+    for visit in visits.alive:
+        try:
+            answers[visit.name] = act(visit)
+        except OrchError as error:
+            visit.end(error)
+    return answers
+
+
+def _conclude(visits: Visits, answers: Answers, out: Output) -> int:
+    """Tell what failed; the exit code is that of the failures if they are of one kind, else 1."""
+    errors = visits.errors
+    if errors and len(visits.all) == 1:
+        raise next(iter(errors.values()))
+    for name, error in errors.items():
+        fix = f"\n  fix: {error.hint}" if error.hint else ""
+        out.warning(f"{name}: {error.message}{fix}")
+        answers[name] = {"host": name, "error": error.to_json()}
+    listed = [answers[visit.name] for visit in visits.all if visit.name in answers]
+    out.json(listed[0] if len(visits.all) == 1 else listed)
+    codes = {error.exit_code for error in errors.values()}
+    if codes:
+        return codes.pop() if len(codes) == 1 else OrchError.exit_code
+    return Findings.exit_code if any(answer.get("refused") for answer in listed) else 0
+
+
+class _Preparation:
+    """Looks at the hosts, decides for all of them, plans, applies or takes away."""
+
+    def __init__(self, visits: Visits, args: Namespace, settings: Settings, out: Output) -> None:
+        self.visits, self.args, self.settings, self.out = visits, args, settings, out
+        self.several = len(visits.all) > 1
+
+    def run(self) -> Answers:
+        """Do it; return what is told of each host that nothing has ended."""
+        with self._lines("looks"):
+            targets = self._targets()
+        link = self._accepts_link()
+        steps = self.visits.each(lambda visit: self._steps(visit, targets[visit.name], link))
+        if self.args.undo:
+            return _in_turn(self.visits, lambda visit: undo(visit, steps[visit.name], self.args, self.out))
+        from setup.steps import plan
+
+        with self._lines("plans"):
+            states = self.visits.each(lambda visit: plan(steps[visit.name]))
+        plans = {name: Plan(targets[name], state) for name, state in states.items()}
+        self._show(plans)
+        waiting = [name for name, one in plans.items() if one.waiting]
+        answers = {name: one.to_json() for name, one in plans.items()}
+        if not waiting:
+            return answers
+        if self.args.dry_run:
+            self.out.next(self._again())
+            return answers
+        if not agreed("Go on?", self.args.yes, self.out):
+            raise OrchError("nothing was changed", f"{self._again()} --yes goes on without asking")
+        return {**answers, **self._apply({name: plans[name] for name in waiting})}
+
+    def _lines(self, stage: str) -> StepLines:
+        return StepLines(self.out, [visit.name for visit in self.visits.alive], stage)
+
+    def _again(self) -> str:
+        named = " ".join(f"--host {visit.name}" for visit in self.visits.all)
+        return f"orch setup {'--all' if self.args.all else named}"
+
+    # --- Looking and choosing ----------------------------------------------------------------------------------------
+
+    def _targets(self) -> dict[str, Target]:
+        from setup.deciding import decide
+
+        neighbours = neighbours_of(self.visits, self.settings, self.out, self.args.cpu)
+        archs = {other.facts.architecture for other in neighbours(False).known.values()}
+        looks = self.visits.each(lambda visit: self._look(visit, archs))
+        targets, errors = decide(looks, _wish(self.args), neighbours, self._survey)
+        for visit in self.visits.alive:
+            if visit.name in errors:
+                visit.end(errors[visit.name])
+        return targets
+
+    def _look(self, visit: Visit, archs: set[str]) -> Look:
+        from setup.deciding import Place, Sources, look
+        from setup.known import remember_facts
+
+        args, host = self.args, visit.host
+        home = host.home or HOME
+        with contextlib.suppress(*([NotFound] if args.dry_run else [])):  # one that is only looked at is not made
+            visit.wire.call("open", home=home, create=not (args.dry_run or args.undo))
+        place = Place(home, Sources(args.wheels, args.channel, args.wheelhouse, args.miniforge), host.shared_home)
+        found = look(visit.wire, host.name, place, args.arch, archs)
+        remember_facts(self.settings.state, host.name, found.machine)
+        return found
+
+    def _survey(self, names: Sequence[str]) -> Mapping[str, Mapping[str, Any]]:
+        from setup.deciding import Sources, indexes
+
+        told = {"indexes": indexes(Sources(self.args.wheels), self.args.cpu), "wheelhouse": self.args.wheelhouse}
+
+        def ask(visit: Visit) -> Mapping[str, Any]:
+            return visit.wire.call("survey", **told, home=visit.host.home or HOME)
+
+        return self.visits.each(ask, names)
+
+    # --- Steps -------------------------------------------------------------------------------------------------------
+
+    def _base(self, host: Host) -> str:
+        from setup.vscode_local import base_of
+
+        return base_of(host, load_site(self.settings).hosts.values())
+
+    def _accepts_link(self) -> bool:
+        """Offer the permanent cure where hosts share a home: only to a person at a terminal, never by `--yes`."""
+        from setup import vscode_local
+
+        args = self.args
+        sharing = [visit.name for visit in self.visits.alive if visit.host.shared_home]
+        silent = args.yes or args.dry_run or args.undo or args.only or args.vscode_local or not sharing
+        if silent or not may_ask():
+            return False
+        there = self.visits.each(lambda visit: vscode_local.is_wanted(visit.wire, self._base(visit.host)), sharing)
+        question = f"Let VS Code's server lie on each host's own disk ({', '.join(sharing)}; --vscode-local)?"
+        return not all(there.values()) and agreed(f"{question} It cures it for good.", False, self.out)
+
+    def _steps(self, visit: Visit, target: Target, link: bool) -> list[Step]:
+        from setup import provision, vscode, vscode_local
+        from setup.steps import select
+
+        base = self._base(visit.host)
+        always = [*provision.steps(visit.wire, target), vscode.step(visit.wire, force=self.args.reset_vscode)]
+        asked = link and bool(visit.host.shared_home)
+        asked = asked or self.args.vscode_local or vscode_local.NAME in (self.args.only or "").split(",")
+        if asked or vscode_local.is_wanted(visit.wire, base):
+            always.append(vscode_local.step(visit.wire, base))
+        return select(always, self.args.only)
+
+    def _show(self, plans: Mapping[str, Plan]) -> None:
+        seconds = {visit.name: visit.seconds for visit in self.visits.all}
+        explained = [one for one in plans.values() if one.waiting or self.args.dry_run]
+        for one in explained:
+            _show_plan(one, self._alike(one, explained), self.out)
+        for text in dict.fromkeys(text for one in explained for text in one.target.about_all):
+            self.out.warning(text)
+        for name, one in plans.items():
+            if not one.waiting:
+                checked = f"checked {counted(len(one.planned), 'step')}, {seconds[name]:.1f} s"
+                self.out.result(f"{name}: nothing to do ({checked})")
+
+    def _alike(self, plan: Plan, plans: Sequence[Plan]) -> list[str]:
+        """Hosts that use the very environment of this one: they share a home and a processor."""
+        key = (plan.target.place.shared, plan.target.lock["arch"], plan.target.name)
+        same = [(one.target.place.shared, one.target.lock["arch"], one.target.name) == key for one in plans]
+        names = [one.target.host for one, alike in zip(plans, same, strict=True) if alike]
+        return names if plan.target.place.shared and len(names) > 1 else []
+
+    def _apply(self, plans: Mapping[str, Plan]) -> Answers:
+        from setup.steps import apply
+
+        began, ready = time.monotonic(), dict[str, str]()
+
+        def work(visit: Visit) -> dict[str, Any]:
+            after = apply(plans[visit.name].planned, lines.of(visit.name))
+            ready[visit.name] = f"ready ({time.monotonic() - began:.0f} s)"
+            lines.end(visit.name, ready[visit.name])
+            return Plan(plans[visit.name].target, after).to_json(changed=True)
+
+        with StepLines(self.out, list(plans)) as lines:
+            done = self.visits.each(work, plans)
+        for name in done:
+            self.out.result(f"{name} is {ready[name]}. Undo: orch setup --host {name} --undo")
+        hosts = ",".join(visit.name for visit in self.visits.alive if not visit.host.is_local)
+        if done:
+            self.out.next("orch sweep augmentations" + (f" --hosts {hosts}" if hosts else ""))
+        return done
+
+
+def _wish(args: Namespace) -> Wish:
+    from setup.wheels import PYTHON, Wish
+
+    return Wish(args.python_version or PYTHON, args.cpu, args.torch)
+
+
+def _show_plan(one: Plan, alike: Sequence[str], out: Output) -> None:
+    out.note(f"{one.target.host}  {one.target.facts.describe()}")
+    for number, (step, state) in enumerate(one.planned, 1):
+        text = f"refused: {state.refusal}" if state.refusal else state.text
+        if alike and step.name == "environment" and not state.done:
+            text += f", once for {' and '.join(alike)} (one home)"
+        out.note(f"  {number} {step.name:<13} {text}")
+        if not state.done:
+            out.note(f"    {'':<13} why: {step.reason}")
+    for note in one.target.notes:
+        out.warning(f"{one.target.host}: {note}")
