@@ -110,10 +110,11 @@ def _display(out: Output) -> Progress:
             left = f"  {_clock(task.time_remaining)} left" if task.time_remaining else ""
             return Text(f"{task.completed / 1e6:.0f} of {(task.total or 0) / 1e6:.0f} MB{rate}{left}")
 
-    whole = Column(no_wrap=True, ratio=1)
+    console = out.console()
+    whole = Column(no_wrap=True, max_width=max(24, console.width - 42))
     text = progress.TextColumn("{task.description}", markup=False, table_column=whole)
-    columns = (Clock(Column(min_width=5)), text, Amount(Column(no_wrap=True, min_width=34)))
-    return progress.Progress(*columns, console=out.console(), transient=True, refresh_per_second=4)
+    columns = (Clock(Column(min_width=5)), text, Amount(Column(no_wrap=True)))
+    return progress.Progress(*columns, console=console, transient=True, refresh_per_second=4)
 
 
 def _clock(seconds: float) -> str:
