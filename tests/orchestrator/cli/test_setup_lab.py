@@ -1,4 +1,4 @@
-"""`orch setup` on the lab: two processors over real ssh, one home; conda, pip and torch really run on both."""
+"""`orch setup` on the lab: three hosts over real ssh, one home; conda, pip and torch really run on both processors."""
 
 from __future__ import annotations
 
@@ -71,35 +71,71 @@ def made(lab: Lab, arch: str) -> dict[str, str]:
     return dict(json.loads(path.read_text()), prefix=path.parent.name)
 
 
-def test_nodal_then_grace_then_both_again(orch: Orch, words: list[str], lab: Lab) -> None:
-    """One version for both, an environment each, Miniforge only where it lacks; again: nothing, over one connection."""
-    measured = orch("doctor", "--all")
-    assert measured.code in (0, 6), measured.err
-    for host in ("nodal", "grace"):
-        said = orch(*words, "--host", host, "--yes", "--only", "conda,environment,verification")
-        assert said.code == 0, said.err
+def connections(lab: Lab) -> dict[str, int]:
+    return {name: host.connections for name, host in lab.hosts.items()}
+
+
+def since(lab: Lab, before: dict[str, int]) -> dict[str, int]:
+    return {name: count - before[name] for name, count in connections(lab).items()}
+
+
+def test_all_at_once_from_nothing_then_again(orch: Orch, words: list[str], lab: Lab) -> None:
+    """One version for all, one environment for each processor, Miniforge only where a conda lacks; again: nothing.
+
+    Nobody has measured the hosts before. Each command has one connection to each host. grace and ada make the same
+    environment in the same home at the same time: it is made once, and each proves it on its own card.
+    """
+    before = connections(lab)
+    said = orch(*words, "--all", "--yes", "--only", "conda,environment,verification")
+    assert said.code == 0, said.err
+    assert since(lab, before) == dict.fromkeys(before, 1)
     x86, arm = made(lab, "x86_64"), made(lab, "aarch64")
     assert (x86["torch"], arm["torch"]) == ("2.6.0+cu126", "2.6.0+cu126")  # 2.7.1 is there for x86_64 alone
     assert x86["conda"]["path"] == f"/home/{USER}/miniforge3/bin/conda"  # type: ignore[index]
     assert arm["conda"]["path"] == f"/home/{USER}/.orch/conda/aarch64/bin/conda"  # type: ignore[index]
     files = {wheel["name"]: wheel["file"] for wheel in arm["wheels"]}  # type: ignore[index]
     assert files["torch"].endswith("_aarch64.whl") and "triton" not in files
-    for host in ("nodal", "grace"):
-        before = lab[host].connections
-        again = orch(*words, "--host", host, "--yes")
-        assert again.out.startswith(f"{host}: nothing to do"), again.out + again.err
-        assert lab[host].connections == before + 1
+    proofs = lab.user_home / ".orch" / "envs" / "aarch64"
+    assert sorted(path.name for path in proofs.glob("*.verified/*")) == ["ada.json", "grace.json"]
 
+    before = connections(lab)
+    again = orch(*words, "--all", "--yes")
+    assert again.code == 0, again.err
+    told = [line.split(" (")[0] for line in again.out.splitlines()]
+    assert told == [f"{name}: nothing to do" for name in ("nodal", "grace", "ada")]
+    assert since(lab, before) == dict.fromkeys(before, 1)
 
-def test_ada_takes_what_grace_made_and_proves_it_on_its_own_card(orch: Orch, words: list[str], lab: Lab) -> None:
-    only = ["--yes", "--only", "conda,environment,verification"]
-    assert orch(*words, "--host", "grace", *only).code == 0
+    next(proofs.glob("*.verified/ada.json")).unlink()  # it is there, but has not proved itself on ada
     plan = orch(*words, "--host", "ada", "--dry-run", "--json")
-    due = [step["step"] for step in json.loads(plan.out)["steps"] if not step["done"]]
-    assert due == ["verification"]
-    assert orch(*words, "--host", "ada", *only).code == 0
-    folder = lab.user_home / ".orch" / "envs" / "aarch64"
-    assert sorted(path.name for path in folder.glob("*.verified/*")) == ["ada.json", "grace.json"]
+    assert [step["step"] for step in json.loads(plan.out)["steps"] if not step["done"]] == ["verification"]
+
+
+def test_one_host_asks_the_others_what_fits_them_and_only_once(orch: Orch, words: list[str], lab: Lab) -> None:
+    """Without their say nodal would get 2.7.1, which nobody has built for the others."""
+    before = connections(lab)
+    first = orch(*words, "--host", "nodal", "--dry-run", "--json")
+    assert json.loads(first.out)["torch"] == "2.6.0+cu126", first.err
+    assert "asks grace, ada too: one version of torch shall fit all hosts of the site" in first.err
+    assert since(lab, before) == dict.fromkeys(before, 1)
+    second = orch(*words, "--host", "nodal", "--dry-run", "--json")
+    assert json.loads(second.out)["torch"] == "2.6.0+cu126" and "asks" not in second.err
+    assert since(lab, before) == {"nodal": 2, "grace": 1, "ada": 1}
+
+
+def test_a_dead_host_stops_nobody_and_is_told(orch: Orch, words: list[str], lab: Lab, tmp_path: Path) -> None:
+    """Injected: ada's cable is pulled before, once. Lost: nothing; nodal is made ready."""
+    (tmp_path / "site.yaml").write_text("hosts:\n  nodal: {ssh: nodal}\n  ada: {ssh: ada}\n")
+    config = Path(lab.ssh_config)
+    config.write_text(config.read_text().replace("ConnectTimeout 10", "ConnectTimeout 2"))
+    lab["ada"].cut()
+    said = orch(*words, "--all", "--yes", "--only", "conda,environment,verification", "--json")
+    assert said.code == 5, said.err
+    nodal, ada = json.loads(said.out)
+    assert nodal["changed"] and nodal["torch"] == "2.7.1+cu126"
+    assert ada == {"host": "ada", "error": ada["error"]} and ada["error"]["code"] == "UNREACHABLE"
+    silence = f"ada (alice@{lab['ada'].address}) does not answer: Connection timed out"
+    assert f"ada has no say: {silence}" in nodal["notes"]
+    assert f"warning: ada: {silence}\n  fix: " in said.err
 
 
 def test_a_connection_that_is_cut_in_the_middle_is_gone_on_with(orch: Orch, words: list[str], lab: Lab) -> None:
