@@ -18,7 +18,7 @@ from orchestrator.inventory import read_site
 from setup.protocols import documents, guides
 from setup.protocols.blocks import FILE, HOST, Code
 
-from .test_setup_lab import rattlers, words  # noqa: F401  (fixtures: a conda, an index and wheels without internet)
+from .test_setup_lab import programs, words  # noqa: F401  (fixtures: a conda, an index and wheels without internet)
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("needs_arm")]
 LACKING = {"VS Code", "TurboVNC", "the sources of orch and a package index", "data"}  # not in the lab
@@ -66,7 +66,7 @@ _ENDED = "status=$?; echo; echo =$status="
 def desk(lab: Lab, words: list[str], tmp_path: Path) -> Iterator[dict[str, str]]:  # noqa: F811
     """A laptop with nothing but programs: no key, no configuration; its variables."""
     folder = tmp_path / "desk"
-    programs = {
+    scripts = {
         "ssh": '/usr/bin/ssh -F "$HOME/.ssh/config" -o UserKnownHostsFile="$HOME/.ssh/known_hosts"'
         ' -o GlobalKnownHostsFile=/dev/null "$@"',
         "scp": f'/usr/bin/scp -S "{folder}/bin/ssh" -F "$HOME/.ssh/config" "$@"',
@@ -74,7 +74,7 @@ def desk(lab: Lab, words: list[str], tmp_path: Path) -> Iterator[dict[str, str]]
     }
     (folder / "bin").mkdir(parents=True)
     (folder / ".ssh").mkdir()
-    for name, line in programs.items():
+    for name, line in scripts.items():
         _program(folder / "bin" / name, f"exec {line}")
     fingerprint = _fingerprint(lab)
     _program(folder / "asked", f'case $1 in *fingerprint*) echo "{fingerprint}";; *) echo "{PASSPHRASE}";; esac')

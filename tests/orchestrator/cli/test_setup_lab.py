@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import json
-import shutil
-import subprocess
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from lab.cluster import USER, Lab
-from lab.rootfs import cache
-from standins.place import Standins
-from standins.rattler import unpacked
+from standins.lab_place import MINOR, PYTHON, clear, furnish, rattlers
 
 from jobs.folder import Home
 
@@ -21,49 +18,27 @@ from .conftest import Orch
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("needs_arm")]
 SITE = "hosts:\n" + "".join(f"  {name}: {{ssh: {name}, shared_home: lab}}\n" for name in ("nodal", "grace", "ada"))
-PYTHON = "/usr/bin/python3"
-MINOR = "3.11"  # of Debian 12, on which the lab's hosts stand
 
 
 @pytest.fixture(scope="session")
-def rattlers() -> dict[str, Path]:
-    """py-rattler for both processors: fetched before a test moves to the lab's laptop, which has no internet."""
-    return {arch: unpacked(cache(), arch) for arch in ("x86_64", "aarch64")}
+def programs() -> dict[str, Path]:
+    """py-rattler for both processors."""
+    return rattlers()
 
 
 @pytest.fixture
 def words(
-    rattlers: dict[str, Path], lab: Lab, orch_home: Home, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    programs: dict[str, Path], lab: Lab, orch_home: Home, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> Iterator[list[str]]:
-    """The command for the lab: a conda for x86_64 stands in the home, as a person left it; none for aarch64."""
+    """The command for the lab, in a project with a site file of its three hosts."""
     told = lab["nodal"].run(PYTHON, "-c", "import sys; print('%d.%d' % sys.version_info[:2])").stdout.strip()
     if told != MINOR:
         pytest.skip(f"nodal has Python {told}, the lab's aarch64 hosts have {MINOR}")
     monkeypatch.chdir(tmp_path)
     (tmp_path / "orch.yaml").write_text("{}\n")
     (tmp_path / "site.yaml").write_text(SITE)
-    home, inside = lab.user_home, f"/home/{USER}"
-    standins = Standins(home / "standins", f"{inside}/standins", PYTHON, MINOR)
-    for arch, folder in rattlers.items():
-        shutil.copytree(folder, home / "standins" / f"site-{arch}")
-    standins.conda(home / "miniforge3", "linux-64", PYTHON)
-    (home / "miniforge3" / "site").symlink_to(f"{inside}/standins/site-x86_64")
-    standins.miniforge(home / "standins" / "aarch64.sh", PYTHON, f"{inside}/standins/site-aarch64")
-    (home / ".config" / "pip").mkdir(parents=True)
-    (home / ".config" / "pip" / "pip.conf").write_text(f"[global]\nindex-url = {standins.pypi}\n")
-    owner = home.stat()
-    subprocess.run(["chown", "-R", "-h", f"{owner.st_uid}:{owner.st_gid}", str(home)], check=True)
-    mirrors = [
-        "--wheels",
-        standins.index,
-        "--channel",
-        standins.channel,
-        "--miniforge",
-        f"{standins.address('')}/{{arch}}.sh",
-    ]
-    yield ["setup", *mirrors, "--python-version", MINOR]
-    for name in (".orch", "standins", "miniforge3", ".config", ".conda"):
-        shutil.rmtree(home / name, ignore_errors=True)
+    yield ["setup", *furnish(lab, programs)]
+    clear(lab)
 
 
 def made(lab: Lab, arch: str) -> dict[str, str]:
@@ -139,8 +114,6 @@ def test_a_dead_host_stops_nobody_and_is_told(orch: Orch, words: list[str], lab:
 
 
 def test_a_connection_that_is_cut_in_the_middle_is_gone_on_with(orch: Orch, words: list[str], lab: Lab) -> None:
-    import threading
-
     only = ["--yes", "--only", "conda,environment,verification"]
     folder = lab.user_home / ".orch" / "envs" / "x86_64"
 
