@@ -26,14 +26,17 @@ if TYPE_CHECKING:
     from setup.visits import Visit, Visits
     from setup.wheels import Wish
 
+VSCODE_STEPS = {"vscode", "vscode-local"}  # they need no environment, and run where there can be none
 HOME = "~/.orch"  # orch home on a host for which the site file names none
 Answers = dict[str, dict[str, Any]]  # what is told of each host, by name
 
 
 class Plan(NamedTuple):
-    """What one host shall have, and the state of each step towards it."""
+    """What one host shall have (None: nobody asks for an environment), and the state of each step towards it."""
 
-    target: Target
+    host: str
+    look: Look
+    target: Target | None
     planned: list[Planned]
 
     @property
@@ -47,8 +50,10 @@ class Plan(NamedTuple):
         """Return the JSON form."""
         refused = [item.step.name for item in self.planned if item.state.refusal]
         steps = [item.to_json() for item in self.planned]
-        told = {"host": self.target.host, "steps": steps, "refused": refused, "changed": changed}
-        return {**told, "torch": str(self.target.build), "notes": [*self.target.notes, *self.target.about_all]}
+        torch = str(self.target.build) if self.target else None
+        notes = [*self.target.notes, *self.target.about_all] if self.target else []
+        told = {"host": self.host, "steps": steps, "refused": refused, "changed": changed}
+        return {**told, "torch": torch, "notes": notes}
 
 
 def prepare(hosts: Sequence[Host], args: Namespace, settings: Settings, out: Output) -> int:
@@ -104,21 +109,23 @@ class _Preparation:
 
     def __init__(self, visits: Visits, args: Namespace, settings: Settings, out: Output) -> None:
         self.visits, self.args, self.settings, self.out = visits, args, settings, out
-        self.several = len(visits.all) > 1
+        self.only = {word.strip() for word in (args.only or "").split(",") if word.strip()}
+        self.looks: Mapping[str, Look] = {}
+        self.targets: Mapping[str, Target] = {}
 
     def run(self) -> Answers:
         """Do it; return what is told of each host that nothing has ended."""
         with self._lines("looks"):
-            targets = self._targets()
+            self._look_at_all()
         link = self._accepts_link()
-        steps = self.visits.each(lambda visit: self._steps(visit, targets[visit.name], link))
+        steps = self.visits.each(lambda visit: self._steps(visit, link))
         if self.args.undo:
             return _in_turn(self.visits, lambda visit: undo(visit, steps[visit.name], self.args, self.out))
         from setup.steps import plan
 
         with self._lines("plans"):
             states = self.visits.each(lambda visit: plan(steps[visit.name]))
-        plans = {name: Plan(targets[name], state) for name, state in states.items()}
+        plans = {name: Plan(name, self.looks[name], self.targets.get(name), state) for name, state in states.items()}
         self._show(plans)
         waiting = [name for name, one in plans.items() if one.waiting]
         answers = {name: one.to_json() for name, one in plans.items()}
@@ -140,17 +147,19 @@ class _Preparation:
 
     # --- Looking and choosing ----------------------------------------------------------------------------------------
 
-    def _targets(self) -> dict[str, Target]:
+    def _look_at_all(self) -> None:
+        """Look at all hosts; then decide for all of them, if an environment is asked for."""
         from setup.deciding import decide
 
         neighbours = neighbours_of(self.visits, self.settings, self.out, self.args.cpu)
         archs = {other.facts.architecture for other in neighbours(False).known.values()}
-        looks = self.visits.each(lambda visit: self._look(visit, archs))
-        targets, errors = decide(looks, _wish(self.args), neighbours, self._survey)
+        self.looks = self.visits.each(lambda visit: self._look(visit, archs))
+        if self.only and self.only <= VSCODE_STEPS:
+            return
+        self.targets, errors = decide(self.looks, _wish(self.args), neighbours, self._survey)
         for visit in self.visits.alive:
             if visit.name in errors:
                 visit.end(errors[visit.name])
-        return targets
 
     def _look(self, visit: Visit, archs: set[str]) -> Look:
         from setup.deciding import Place, Sources, look
@@ -188,43 +197,52 @@ class _Preparation:
 
         args = self.args
         sharing = [visit.name for visit in self.visits.alive if visit.host.shared_home]
-        silent = args.yes or args.dry_run or args.undo or args.only or args.vscode_local or not sharing
+        silent = args.yes or args.dry_run or args.undo or self.only or args.vscode_local or not sharing
         if silent or not may_ask():
             return False
         there = self.visits.each(lambda visit: vscode_local.is_wanted(visit.wire, self._base(visit.host)), sharing)
         question = f"Let VS Code's server lie on each host's own disk ({', '.join(sharing)}; --vscode-local)?"
         return not all(there.values()) and agreed(f"{question} It cures it for good.", False, self.out)
 
-    def _steps(self, visit: Visit, target: Target, link: bool) -> list[Step]:
+    def _steps(self, visit: Visit, link: bool) -> list[Step]:
         from setup import provision, vscode, vscode_local
         from setup.steps import select
 
-        base = self._base(visit.host)
-        always = [*provision.steps(visit.wire, target), vscode.step(visit.wire, force=self.args.reset_vscode)]
-        asked = link and bool(visit.host.shared_home)
-        asked = asked or self.args.vscode_local or vscode_local.NAME in (self.args.only or "").split(",")
-        if asked or vscode_local.is_wanted(visit.wire, base):
-            always.append(vscode_local.step(visit.wire, base))
-        return select(always, self.args.only)
+        base, wire, target = self._base(visit.host), visit.wire, self.targets.get(visit.name)
+        steps = provision.steps(wire, target) if target else []
+        asked = (link and bool(visit.host.shared_home)) or self.args.vscode_local or vscode_local.NAME in self.only
+        linked = asked or vscode_local.is_wanted(wire, base)
+        if linked or "vscode" in self.only or self.args.reset_vscode or not self._mixed(visit):
+            steps.append(vscode.step(wire, force=self.args.reset_vscode))
+        if linked:
+            steps.append(vscode_local.step(wire, base))
+        return select(steps, self.args.only)
+
+    def _mixed(self, visit: Visit) -> bool:
+        """Tell whether hosts of another processor are prepared with it in the same home: VS Code cannot fit all."""
+        same = [
+            one
+            for one in self.visits.alive
+            if visit.host.shared_home and one.host.shared_home == visit.host.shared_home
+        ]
+        return len({self.looks[one.name].facts.architecture for one in same}) > 1
 
     def _show(self, plans: Mapping[str, Plan]) -> None:
         seconds = {visit.name: visit.seconds for visit in self.visits.all}
         explained = [one for one in plans.values() if one.waiting or self.args.dry_run]
         for one in explained:
-            _show_plan(one, self._alike(one, explained), self.out)
-        for text in dict.fromkeys(text for one in explained for text in one.target.about_all):
+            _show_plan(one, _alike(one, explained), self.out)
+        for text in dict.fromkeys(text for one in explained if one.target for text in one.target.about_all):
             self.out.warning(text)
+        left_out = not self.only and not any(_has_vscode(one) for one in plans.values())
+        if explained and left_out and any(map(self._mixed, self.visits.alive)):
+            self.out.note(
+                "VS Code cannot fit both processors in one home: --vscode-local once, or --host before a change"
+            )
         for name, one in plans.items():
             if not one.waiting:
                 checked = f"checked {counted(len(one.planned), 'step')}, {seconds[name]:.1f} s"
                 self.out.result(f"{name}: nothing to do ({checked})")
-
-    def _alike(self, plan: Plan, plans: Sequence[Plan]) -> list[str]:
-        """Hosts that use the very environment of this one: they share a home and a processor."""
-        key = (plan.target.place.shared, plan.target.lock["arch"], plan.target.name)
-        same = [(one.target.place.shared, one.target.lock["arch"], one.target.name) == key for one in plans]
-        names = [one.target.host for one, alike in zip(plans, same, strict=True) if alike]
-        return names if plan.target.place.shared and len(names) > 1 else []
 
     def _apply(self, plans: Mapping[str, Plan]) -> Answers:
         from setup.steps import apply
@@ -235,7 +253,7 @@ class _Preparation:
             after = apply(plans[visit.name].planned, lines.of(visit.name))
             ready[visit.name] = f"ready ({time.monotonic() - began:.0f} s)"
             lines.end(visit.name, ready[visit.name])
-            return Plan(plans[visit.name].target, after).to_json(changed=True)
+            return plans[visit.name]._replace(planned=after).to_json(changed=True)
 
         with StepLines(self.out, list(plans)) as lines:
             done = self.visits.each(work, plans)
@@ -253,8 +271,23 @@ def _wish(args: Namespace) -> Wish:
     return Wish(args.python_version or PYTHON, args.cpu, args.torch)
 
 
+def _alike(plan: Plan, plans: Sequence[Plan]) -> list[str]:
+    """Hosts that use the very environment of this one: they share a home and a processor."""
+
+    def key(one: Plan) -> tuple[str | None, str, str]:
+        target = one.target
+        return (one.look.place.shared, target.lock["arch"], target.name) if target else (None, one.host, "")
+
+    names = [one.host for one in plans if key(one) == key(plan)]
+    return names if plan.look.place.shared and len(names) > 1 else []
+
+
+def _has_vscode(plan: Plan) -> bool:
+    return any(item.step.name in VSCODE_STEPS for item in plan.planned)
+
+
 def _show_plan(one: Plan, alike: Sequence[str], out: Output) -> None:
-    out.note(f"{one.target.host}  {one.target.facts.describe()}")
+    out.note(f"{one.host}  {one.look.facts.describe()}")
     for number, (step, state) in enumerate(one.planned, 1):
         text = f"refused: {state.refusal}" if state.refusal else state.text
         if alike and step.name == "environment" and not state.done:
@@ -262,5 +295,5 @@ def _show_plan(one: Plan, alike: Sequence[str], out: Output) -> None:
         out.note(f"  {number} {step.name:<13} {text}")
         if not state.done:
             out.note(f"    {'':<13} why: {step.reason}")
-    for note in one.target.notes:
-        out.warning(f"{one.target.host}: {note}")
+    for note in one.target.notes if one.target else ():
+        out.warning(f"{one.host}: {note}")
