@@ -8,7 +8,7 @@ from typing import Any
 from jobs.envs import VERIFIED
 from jobs.wire import Wire
 
-from .deciding import Target, indexes
+from .deciding import LEAST_FREE, Target, indexes
 from .steps import Removal, State, Step, Tell
 
 CHANNEL = "conda-forge"
@@ -81,7 +81,8 @@ class _Work:
         if env["state"] == VERIFIED or (not env["begun"] and set(STAGES) <= set(env["stages"])):
             return State(True, env.get("prefix", ""))
         done = f", goes on after {', '.join(env['stages'])}" if env["stages"] and not env["begun"] else ""
-        return State(False, f"will create envs/{self.wanted.lock['arch']}/{self.wanted.name}{done}")
+        room = f" (needs about {LEAST_FREE[self.wanted.device == 'cpu'] >> 30} GB)"
+        return State(False, f"will create envs/{self.wanted.lock['arch']}/{self.wanted.name}{done or room}")
 
     def do_environment(self, tell: Tell) -> str:
         """Make it, or go on with it."""

@@ -87,7 +87,7 @@ def run(args: Namespace, settings: Settings, out: Output) -> int:
 def _explain(hosts: Sequence[Host], settings: Settings, args: Namespace, out: Output) -> int:
     """Print the table, and what it means for the hosts that are known; asks no host."""
     from setup.known import recall
-    from setup.wheels import PYTHON, Wish, choose
+    from setup.wheels import CPU, PYTHON, Wish, choose
     from setup.wheeltable import table
 
     if args.undo:
@@ -95,9 +95,11 @@ def _explain(hosts: Sequence[Host], settings: Settings, args: Namespace, out: Ou
     known = {name: recall(settings.state, name) for name in load_site(settings).hosts}
     facts = {name: one.facts for name, one in known.items() if one and one.facts}
     answer: dict[str, Any] = {"rows": [row._asdict() for row in table().rows], "choice": None, "refused": []}
-    columns = ["torch", "backend", "arch", "python", "driver", "code for sm_", "triton", "until", "seen", "source"]
-    lines = [_cells(row) for row in table().rows]
-    out.table(columns, lines)
+    columns = ["torch", "backend", "arch", "python", "driver", "code for sm_", "triton", "until", "source"]
+    shown = [row for row in table().rows if (row.backend == CPU) == args.cpu]
+    out.table(columns, [_cells(row) for row in shown])
+    if not args.cpu:
+        out.note("Builds for the processor alone: orch setup --explain --cpu")
     if facts:
         choice = choose(facts, table(), Wish(args.python_version or PYTHON, args.cpu, args.torch), wanted=[])
         answer["choice"] = {name: str(build) for name, build in choice.builds.items()}
@@ -114,4 +116,4 @@ def _explain(hosts: Sequence[Host], settings: Settings, args: Namespace, out: Ou
 
 def _cells(row: Row) -> list[str | None]:
     head = [row.torch, row.backend, row.arch, row.python, row.min_driver]
-    return [*head, " ".join(row.sass), "yes" if row.triton else "no", row.until, row.seen, row.source]
+    return [*head, " ".join(row.sass), "yes" if row.triton else "no", row.until, f"{row.seen}: {row.source}"]

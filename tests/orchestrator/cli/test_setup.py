@@ -214,5 +214,8 @@ def test_an_undo_shows_bytes_first_and_leaves_nothing(orch: Orch, words: list[st
 def test_the_table_can_be_read_without_a_host(orch: Orch) -> None:
     said = orch("setup", "--explain")
     assert said.code == 0
-    assert "2.6.0\tcu126\taarch64\t3.9-3.13\t525.60.13\t9.0\tno\t2.14\tfile\t" in said.out
-    assert len(json.loads(orch("setup", "--explain", "--json").out)["rows"]) == said.out.count("\n") - 1
+    assert "2.6.0\tcu126\taarch64\t3.9-3.13\t525.60.13\t9.0\tno\t2.14\tfile: pytorch#148169" in said.out
+    alone = orch("setup", "--explain", "--cpu")
+    assert "\tcpu\t" in alone.out and "\tcpu\t" not in said.out
+    listed = said.out.count("\n") - 1 + alone.out.count("\n") - 1
+    assert len(json.loads(orch("setup", "--explain", "--json").out)["rows"]) == listed
