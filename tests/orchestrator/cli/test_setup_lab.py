@@ -114,6 +114,23 @@ def test_a_dead_host_stops_nobody_and_is_told(orch: Orch, words: list[str], lab:
     assert f"warning: ada: {silence}\n  fix: " in said.err
 
 
+def test_a_home_that_cannot_be_written_is_named_with_where_another_one_goes(
+    orch: Orch, words: list[str], lab: Lab
+) -> None:
+    """Injected: the home is mounted read-only, once. Lost: nothing; the plan can be seen all the same."""
+    lab["nodal"].run("/bin/mount", "-o", "remount,ro,bind", "/home")
+    try:
+        plan = orch(*words, "--host", "nodal", "--dry-run")
+        said = orch(*words, "--host", "nodal", "--yes")
+        row = next(line for line in orch("doctor", "--host", "nodal").out.splitlines() if "\thome writing\t" in line)
+    finally:
+        lab["nodal"].run("/bin/mount", "-o", "remount,rw,bind", "/home")
+    assert plan.code == 0 and "will create envs/x86_64/" in plan.err
+    assert said.code == 1 and f"cannot write /home/{USER}/.orch: the file system is read-only" in said.err
+    assert "for a host: `home: /path` beside it in the site file" in said.err
+    assert row.split("\t")[1] == "found" and row.endswith("`home: /path` beside nodal in the site file")
+
+
 def test_a_connection_that_is_cut_in_the_middle_is_gone_on_with(orch: Orch, words: list[str], lab: Lab) -> None:
     only = ["--yes", "--only", "conda,environment,verification"]
     folder = lab.user_home / ".orch" / "envs" / "x86_64"
