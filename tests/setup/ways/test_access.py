@@ -195,10 +195,10 @@ with Wire(open_pipe(Host("nodal", ssh="nodal", way=sys.argv[1])), timeout=60) as
 """
 
 
-def ask_program(tmp_path: Path, way: str) -> str:
+def ask_program(tmp_path: Path, way: str, text: str = ASK) -> str:
     """The command of a program that opens a wire and asks twice."""
     program = tmp_path / "ask.py"
-    program.write_text(ASK)
+    program.write_text(text)
     words = ["env", f"PYTHONPATH={ROOT}", sys.executable, "-B", str(program), way]
     return shlex.join(words)
 
@@ -232,6 +232,36 @@ def test_what_the_host_asks_is_answered_at_the_terminal_once(door: Path, way: st
     assert b"nodal opened" in said and b"open sesame" not in said
     log = door.read_text()
     assert log.count("Connection from ") == 1 and log.count("Accepted keyboard-interactive/pam for") == 1
+
+
+ASK_TWO = """import sys
+from jobs.wire import Wire
+from setup.site import Host
+from setup.visits import Visits
+from setup.ways import open_pipe
+hosts = [Host(name, ssh=name, way=sys.argv[1]) for name in ("nodal", "again")]
+with Visits(hosts, lambda host: Wire(open_pipe(host))) as visits:
+    print(sorted(visits.each(lambda visit: visit.wire.call("probe")["hostname"]).items()))
+"""
+
+
+def test_of_two_hosts_that_ask_one_waits_for_the_other(door: Path, way: str, lab: Lab, tmp_path: Path) -> None:
+    """Both are contacted at once; the second question comes when the first has its answer."""
+    config = Path(lab.ssh_config)
+    config.write_text(config.read_text().replace("Host nodal\n", "Host nodal again\n"))
+    said, questions = b"", []
+    words = ["script", "-qec", ask_program(tmp_path, way, ASK_TWO), "/dev/null"]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0) as process:
+        assert process.stdin and process.stdout
+        while block := process.stdout.read(1):
+            said += block
+            if said.count(b"assword: ") > len(questions):
+                time.sleep(0.5)  # it asks, then throws away what was typed before; another one would ask by now
+                questions.append(door.read_text().count("Postponed keyboard-interactive for"))
+                process.stdin.write(b"open sesame\n")
+        assert process.wait(30) == 0, said
+    assert b"[('again', 'nodal'), ('nodal', 'nodal')]" in said
+    assert questions == [1, 2]
 
 
 def test_without_a_terminal_nobody_is_asked(door: Path, way: str) -> None:
