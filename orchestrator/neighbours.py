@@ -12,7 +12,8 @@ from .inventory import connect, load_site
 from .progress import duration
 
 if TYPE_CHECKING:
-    from setup.deciding import Ask, Neighbours
+    from setup.deciding import Ask
+    from setup.known import Known
     from setup.site import Host
     from setup.visits import Visits
 
@@ -26,7 +27,6 @@ def neighbours_of(visits: Visits, settings: Settings, out: Output, nobody: bool)
         None of them has a say (a build for the processor runs anywhere).
     """
     from setup.deciding import Neighbour, Neighbours
-    from setup.known import recall
 
     def tell(ask: bool) -> Neighbours:
         visited = {visit.name for visit in visits.alive}
@@ -35,12 +35,12 @@ def neighbours_of(visits: Visits, settings: Settings, out: Output, nobody: bool)
             return Neighbours()
         silent = {name: error.message for name, error in visits.errors.items()}
         if ask:
-            unknown = [host for host in others if host.name not in silent and recall(settings.state, host.name) is None]
-            silent |= _ask_facts(unknown, settings, out)
+            strangers = [host for host in others if host.name not in silent and not _seen(host, settings)]
+            silent |= _ask_facts(strangers, settings, out)
         known: dict[str, Neighbour] = {}
         notes = []
         for host in others:
-            seen = recall(settings.state, host.name)
+            seen = _seen(host, settings)
             if seen and seen.facts:
                 known[host.name] = Neighbour(seen.facts, host.shared_home)
                 if silent.pop(host.name, ""):
@@ -48,6 +48,13 @@ def neighbours_of(visits: Visits, settings: Settings, out: Output, nobody: bool)
         return Neighbours(known, silent, tuple(notes))
 
     return tell
+
+
+def _seen(host: Host, settings: Settings) -> Known | None:
+    from setup.known import recall
+
+    known = recall(settings.state, host.name)
+    return known if known and known.facts else None
 
 
 def _ago(then: float) -> str:

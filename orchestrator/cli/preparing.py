@@ -66,9 +66,9 @@ def prepare(hosts: Sequence[Host], args: Namespace, settings: Settings, out: Out
     """
     from setup.visits import Visits
 
-    with StepLines(out, [host.name for host in hosts], "connects"):
-        visits = Visits(hosts, connect)
-    with visits:
+    if out.progress and len(hosts) > 1:  # nothing that moves: ssh may ask at the terminal
+        out.note(f"connects to {', '.join(host.name for host in hosts)} …")
+    with Visits(hosts, connect) as visits:
         if args.purge is not None:
             answers = _in_turn(visits, lambda visit: purge(visit, args, out))
         else:
@@ -115,16 +115,14 @@ class _Preparation:
 
     def run(self) -> Answers:
         """Do it; return what is told of each host that nothing has ended."""
-        with self._lines("looks"):
-            self._look_at_all()
+        self._look_at_all()
         link = self._accepts_link()
         steps = self.visits.each(lambda visit: self._steps(visit, link))
         if self.args.undo:
             return _in_turn(self.visits, lambda visit: undo(visit, steps[visit.name], self.args, self.out))
         from setup.steps import plan
 
-        with self._lines("plans"):
-            states = self.visits.each(lambda visit: plan(steps[visit.name]))
+        states = self.visits.each(lambda visit: plan(steps[visit.name]))
         plans = {name: Plan(name, self.looks[name], self.targets.get(name), state) for name, state in states.items()}
         self._show(plans)
         waiting = [name for name, one in plans.items() if one.waiting]
@@ -137,9 +135,6 @@ class _Preparation:
         if not agreed("Go on?", self.args.yes, self.out):
             raise OrchError("nothing was changed", f"{self._again()} --yes goes on without asking")
         return {**answers, **self._apply({name: plans[name] for name in waiting})}
-
-    def _lines(self, stage: str) -> StepLines:
-        return StepLines(self.out, [visit.name for visit in self.visits.alive], stage)
 
     def _again(self) -> str:
         named = " ".join(f"--host {visit.name}" for visit in self.visits.all)
@@ -178,6 +173,9 @@ class _Preparation:
         from setup.deciding import Sources, indexes
 
         told = {"indexes": indexes(Sources(self.args.wheels), self.args.cpu), "wheelhouse": self.args.wheelhouse}
+
+        if self.out.progress:
+            self.out.note(f"asks {', '.join(names)} for a conda, and the indexes for wheels …")
 
         def ask(visit: Visit) -> Mapping[str, Any]:
             return visit.wire.call("survey", **told, home=visit.host.home or HOME)
@@ -220,12 +218,9 @@ class _Preparation:
 
     def _mixed(self, visit: Visit) -> bool:
         """Tell whether hosts of another processor are prepared with it in the same home: VS Code cannot fit all."""
-        same = [
-            one
-            for one in self.visits.alive
-            if visit.host.shared_home and one.host.shared_home == visit.host.shared_home
-        ]
-        return len({self.looks[one.name].facts.architecture for one in same}) > 1
+        shared = visit.host.shared_home
+        same = [one.name for one in self.visits.alive if shared and one.host.shared_home == shared]
+        return len({self.looks[name].facts.architecture for name in same}) > 1
 
     def _show(self, plans: Mapping[str, Plan]) -> None:
         seconds = {visit.name: visit.seconds for visit in self.visits.all}
@@ -236,9 +231,7 @@ class _Preparation:
             self.out.warning(text)
         left_out = not self.only and not any(_has_vscode(one) for one in plans.values())
         if explained and left_out and any(map(self._mixed, self.visits.alive)):
-            self.out.note(
-                "VS Code cannot fit both processors in one home: --vscode-local once, or --host before a change"
-            )
+            self.out.note("VS Code cannot fit both processors in one home: --vscode-local, or --host at each change")
         for name, one in plans.items():
             if not one.waiting:
                 checked = f"checked {counted(len(one.planned), 'step')}, {seconds[name]:.1f} s"

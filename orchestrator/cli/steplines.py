@@ -19,18 +19,10 @@ _WIDTH = 60  # characters of a program's line that are shown
 
 
 class StepLines:
-    """Shows what hosts tell while they work.
+    """Shows what hosts (by name, in this order) tell while they work. Nobody may ask at the terminal meanwhile."""
 
-    Parameters
-    ----------
-    hosts:
-        Names, in the order in which they are shown.
-    state:
-        What all of them do now, in a word or two.
-    """
-
-    def __init__(self, out: Output, hosts: Sequence[str], state: str = "") -> None:
-        self._out, self._hosts, self._state = out, list(hosts), state
+    def __init__(self, out: Output, hosts: Sequence[str]) -> None:
+        self._out, self._hosts = out, list(hosts)
         self._seen: set[tuple[str, str]] = set()
         self._bar: Progress | None = None
         self._tasks: dict[str, TaskID] = {}
@@ -39,7 +31,7 @@ class StepLines:
     def __enter__(self) -> StepLines:
         if self._out.progress and self._hosts:
             self._bar = _display(self._out)
-            self._tasks = {name: self._bar.add_task(self._line(name, self._state), total=None) for name in self._hosts}
+            self._tasks = {name: self._bar.add_task(self._line(name, ""), total=None) for name in self._hosts}
             self._bar.start()
         return self
 
@@ -53,15 +45,10 @@ class StepLines:
         """Return the function to which the steps of a host tell their stage and its lines."""
         return functools.partial(self._tell, host)
 
-    def state(self, host: str, text: str) -> None:
-        """Show what a host does; on a terminal only."""
+    def end(self, host: str, text: str) -> None:
+        """Show on a terminal how a host has ended; its clock stops."""
         if self._bar is not None:
             self._bar.update(self._tasks[host], description=self._line(host, text), sized=False)
-
-    def end(self, host: str, text: str) -> None:
-        """Show how a host has ended; its clock stops."""
-        self.state(host, text)
-        if self._bar is not None:
             self._bar.stop_task(self._tasks[host])
 
     def _tell(self, host: str, stage: str, line: str) -> None:
@@ -80,7 +67,8 @@ class StepLines:
             done, total = int(found[1]), int(found[2])
             bar.update(self._tasks[host], completed=done, total=total, sized=total > 0)
         else:
-            self.state(host, f"{stage:<13} {line[:_WIDTH]}")
+            text = self._line(host, f"{stage:<13} {line[:_WIDTH]}")
+            bar.update(self._tasks[host], description=text, sized=False)
 
     def _named(self, host: str) -> str:
         return f"{host}: " if len(self._hosts) > 1 else ""

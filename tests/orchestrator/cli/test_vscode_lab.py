@@ -58,6 +58,7 @@ def told(text: str) -> list[str]:
     return [line.split(" (")[0] for line in text.splitlines()]
 
 
+@pytest.mark.slow
 def test_each_host_has_a_server_of_its_own_and_nothing_is_lost(orch: Orch, lab: Lab, folder: Path) -> None:
     before = kept(lab.user_home)
     settings = (folder / "data/Machine/settings.json").read_bytes()
