@@ -14,21 +14,21 @@ import os
 import select
 import sys
 import time
-import traceback
-from typing import Any, BinaryIO, Callable, Dict, Generator, Iterable, Iterator, List, Optional, Tuple
+from typing import TYPE_CHECKING, Any, BinaryIO, Callable, Dict, Generator, Iterable, Iterator, List, Optional, Tuple
 
 from . import CONTRACT, __version__, attempt, host, stop
 from .atomic import read_json
-from .collector import Collector
 from .errors import ContractError, NotFound, OrchError, UsageError, disk_error
 from .events import EventWriter, read
 from .folder import HostFolder, RunFolder
 from .holds import Holds
 from .homes import open_home
-from .keeper import rouse
 from .lease import holding
 from .queue import Queue
 from .state import ENDED, RUNNING, Verdict, judge
+
+if TYPE_CHECKING:
+    from .collector import Collector
 
 CHUNK = 200  # reports in one frame
 LOG_BLOCK = 1 << 16  # bytes of a log in one frame
@@ -57,10 +57,18 @@ class Agent:
             from .moving import heed_declaration
 
             heed_declaration(self)
-        keeper = rouse(self.home, self.local)
+        keeper = self._rouse()
         about = {"version": __version__, "contract": CONTRACT, "python": sys.version.split()[0]}
         place = {"host": host.name(), "boot_id": host.boot_id(), "home": self.home.path, "id": identity["id"]}
         return {**about, **place, "keeper": keeper}
+
+    def _rouse(self) -> bool:
+        """See to it that a keeper works when the queue is not empty; whoever fills an empty one rouses it himself."""
+        if not self.queue.batches():
+            return False
+        from .keeper import rouse
+
+        return rouse(self.home, self.local)
 
     def probe(self) -> Reply:
         """Say what this machine is."""
@@ -92,8 +100,10 @@ class Agent:
         a chunk before the next. The final answer holds what stands in the journal after the byte offset `journal`.
         """
         attempt.replay_spool(self.local)
-        keeper = rouse(self.home, self.local)
+        keeper = self._rouse()
         if self.collector is None:
+            from .collector import Collector
+
             self.collector = Collector(self.home, self.local, known)
         self.collector.leave_to(others)
         names = [name for name in self.home.sweep_names() if sweeps is None or name in sweeps]
@@ -118,7 +128,7 @@ class Agent:
         """
         with holding(self.local.queue_lock):
             answers = self._stop(jobs, grace, by)
-        rouse(self.home, self.local)
+        self._rouse()
         return {"jobs": answers}
 
     def _stop(self, jobs: List[Tuple[str, str]], grace: Optional[float], by: str) -> List[Reply]:
@@ -249,7 +259,8 @@ def _blocks(path: str, offset: int) -> Iterator[bytes]:
         return
 
 
-TRUTHS = ("truths", "survived", "vscode_look", "vscode_reset", "vscode_shelves", "vscode_purge")
+TRUTHS = ("truths", "survived")
+SERVERS = ("vscode_look", "vscode_reset", "vscode_shelves", "vscode_purge")
 LOCAL = ("vscode_local", "vscode_make_local", "vscode_undo_local")
 
 # Verbs by name. An empty text: a method of `Agent`. Else the module of `jobs` with `def <verb>(agent, ...)`, which is
@@ -263,11 +274,12 @@ VERBS: Dict[str, str] = {
     **dict.fromkeys(("environments", "survey", "install_conda", "remove_conda", "provision"), "provision"),
     **dict.fromkeys(("verify_environment", "weigh_environment", "remove_environment"), "provision"),
     **dict.fromkeys(TRUTHS, "truths"),
+    **dict.fromkeys(SERVERS, "servers"),
     "ask_program": "asking",
     "release": "releasing",
     **dict.fromkeys(LOCAL, "vscode_local"),
 }
-HOMELESS = ("open", "probe", *TRUTHS, *LOCAL, "environments", "survey", "ask_program")  # need no open home
+HOMELESS = ("open", "probe", *TRUTHS, *SERVERS, *LOCAL, "environments", "survey", "ask_program")  # need no open home
 
 
 def _verb(agent: Agent, name: str) -> Callable[..., Any]:
@@ -311,6 +323,8 @@ def _answer(agent: Agent, request: Dict[str, Any]) -> Iterator[Reply]:
     except OSError as error:
         yield {"error": disk_error(error).to_json()}
     except Exception as error:
+        import traceback
+
         about = OrchError("the agent failed: {!r}".format(error), "this is a fault of orch: please report it")
         about.context["traceback"] = traceback.format_exc()
         yield {"error": about.to_json()}

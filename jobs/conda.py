@@ -8,8 +8,6 @@ import os
 import re
 import shutil
 import subprocess
-import urllib.error
-import urllib.request
 from typing import Any, Callable, Dict, Generator, Iterator, List, NamedTuple, Optional, Tuple
 
 from . import child
@@ -190,6 +188,9 @@ def install(
 
 
 def _download(url: str, path: str) -> Generator[str, None, str]:
+    import urllib.error  # slow to import, and seldom needed
+    import urllib.request
+
     total, size, told = hashlib.sha256(), 0, 0
     try:
         with urllib.request.urlopen(url, timeout=60) as answer, open(path, "wb") as target:
@@ -210,6 +211,8 @@ def _download(url: str, path: str) -> Generator[str, None, str]:
 
 def _published(url: str) -> Optional[str]:
     """The SHA-256 that stands beside the installer, or None when there is none."""
+    import urllib.request
+
     try:
         with urllib.request.urlopen(url + ".sha256", timeout=60) as answer:
             words: List[str] = answer.read().decode("ascii", "replace").split()

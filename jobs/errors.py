@@ -137,12 +137,13 @@ def from_json(value: Dict[str, Any]) -> OrchError:
     return cls(str(value.get("message", "unknown error")), str(value.get("hint", "")), **value.get("context", {}))
 
 
+_ELSEWHERE = "choose another place: orch config home /path (for a host: `home: /path` beside it in the site file)"
 _DISK = {
     errno.ENOSPC: ("the disk is full", "free some space, then run the same command again: nothing is lost"),
     errno.EDQUOT: ("your quota is used up", "free some space in your home, then run the same command again"),
-    errno.EROFS: ("the file system is read-only", "choose another place: orch config home /path/on/a/writable/disk"),
-    errno.EACCES: ("you may not write there", "choose another place: orch config home /path/of/your/own"),
-    errno.EPERM: ("you may not write there", "choose another place: orch config home /path/of/your/own"),
+    errno.EROFS: ("the file system is read-only", _ELSEWHERE),
+    errno.EACCES: ("you may not write there", _ELSEWHERE),
+    errno.EPERM: ("you may not write there", _ELSEWHERE),
 }
 
 

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import os
 import re
-import tempfile
 from typing import Iterator, NamedTuple, Optional
 
 _ATTEMPT = re.compile(r"attempt-(\d{2,})\Z")
@@ -198,7 +197,7 @@ class HostFolder(NamedTuple):
     @classmethod
     def of(cls, home_id: str) -> "HostFolder":
         """Return this user's folder for one orch home; `ORCH_LOCAL` names another root than `/var/tmp`."""
-        root = os.environ.get("ORCH_LOCAL") or ("/var/tmp" if os.name == "posix" else tempfile.gettempdir())
+        root = os.environ.get("ORCH_LOCAL") or ("/var/tmp" if os.name == "posix" else _temporary())
         user = os.getuid() if hasattr(os, "getuid") else 0
         return cls(os.path.join(root, "orch-{}".format(user), home_id))
 
@@ -264,6 +263,12 @@ def attempt_number(name: str) -> Optional[int]:
 
 def _flat_name(folder: RunFolder) -> str:
     return "{}-{}-{:02d}".format(folder.sweep, folder.job_id, folder.attempt)  # the same cell may be in two sweeps
+
+
+def _temporary() -> str:
+    import tempfile  # not needed on hosts, and slow to import there
+
+    return tempfile.gettempdir()
 
 
 def _listing(path: str) -> "list[str]":

@@ -6,7 +6,6 @@ import contextlib
 import re
 import shutil
 import subprocess
-from dataclasses import asdict, dataclass
 from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 
 TIMEOUT = 20.0  # seconds; without the persistence daemon a driver needs several to wake
@@ -15,8 +14,7 @@ _COLUMNS = ("index", "uuid", "driver_version", "memory.total", "memory.used", "u
 _SHORT = ("index", "uuid", "driver_version", "memory.total", "memory.used", "name")
 
 
-@dataclass(frozen=True)
-class Card:
+class Card(NamedTuple):
     """One GPU; None where the driver says `[N/A]` (never 0: a card of unknown memory is not an empty one).
 
     Attributes
@@ -29,7 +27,7 @@ class Card:
         Compute capability, for example `8.6`.
     """
 
-    index: int
+    index: int  # type: ignore[assignment]  # hides that of tuples, which no card needs
     uuid: str
     name: str
     driver: str
@@ -40,7 +38,7 @@ class Card:
 
     def to_json(self) -> Dict[str, Any]:
         """Return the JSON form."""
-        return asdict(self)
+        return self._asdict()
 
 
 class Look(NamedTuple):

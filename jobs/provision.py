@@ -12,7 +12,7 @@ import shutil
 import time
 from typing import TYPE_CHECKING, Any, Callable, Dict, Generator, Iterator, List, Optional, Tuple
 
-from . import child, conda, envs, host, simpleindex
+from . import child, conda, envs, host
 from .atomic import digest, read_json, write_json
 from .envs import EnvFolder
 from .errors import NotFound, OrchError, UsageError
@@ -66,6 +66,8 @@ def survey(
         `conda` or None, `refused` (why others were not taken), `offers` by backend, `problems` (indexes that did not
         answer; such a backend is in `offers` only if the wheelhouse holds wheels of it).
     """
+    from . import simpleindex  # it brings urllib, which takes longer to import than all of us
+
     folder = EnvFolder(_home(agent, home).path, envs.architecture(), "")
     found, refused = conda.find(folder)
     offers: Dict[str, List[Any]] = {}

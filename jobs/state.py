@@ -20,8 +20,7 @@ booted since. `docs/contract.md` publishes this table; `tests/jobs/test_state.py
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, Dict, Optional
+from typing import Any, Dict, NamedTuple, Optional
 
 QUEUED, RUNNING, DONE, FAILED = "queued", "running", "done", "failed"
 STOPPED, INTERRUPTED, UNREACHABLE = "stopped", "interrupted", "unreachable"
@@ -30,8 +29,7 @@ ENDED = frozenset({DONE, FAILED, STOPPED, INTERRUPTED})  # a new attempt may beg
 HOLES = frozenset({FAILED, STOPPED, INTERRUPTED})  # ended without counting: the same sweep again fills them
 
 
-@dataclass(frozen=True)
-class Evidence:
+class Evidence(NamedTuple):
     """What an agent on the attempt's own host can see.
 
     Attributes
@@ -68,8 +66,7 @@ class Evidence:
     failure: str = ""
 
 
-@dataclass(frozen=True)
-class Verdict:
+class Verdict(NamedTuple):
     """A state, the reason in words, and a warning where something is odd."""
 
     state: str

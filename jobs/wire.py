@@ -22,7 +22,8 @@ from .pipe import Pipe
 
 # Read by whatever Python the host has, so in the syntax of 3.6; old ones get a clear word.
 LOADER = """
-import importlib.abc, importlib.util, json, sys, zlib
+import json, sys, zlib
+from importlib.machinery import ModuleSpec
 source, sink = sys.stdin.buffer, sys.stdout.buffer
 package = json.loads(zlib.decompress(source.read(int(source.readline()))).decode())
 if sys.version_info < (3, 9):
@@ -30,16 +31,18 @@ if sys.version_info < (3, 9):
                 % (package["marker"], sys.version.split()[0], sys.executable)).encode())
     sink.flush()
     sys.exit(0)
-class Memory(importlib.abc.MetaPathFinder, importlib.abc.InspectLoader):
+class Memory:  # of no base class: `importlib.abc` brings half of the standard library with it
     def find_spec(self, name, path=None, target=None):
         if name in package["modules"]:
-            return importlib.util.spec_from_loader(name, self, is_package=name == "jobs")
+            return ModuleSpec(name, self, is_package=name == "jobs")
+    def create_module(self, spec):
+        return None
+    def exec_module(self, module):
+        exec(self.get_code(module.__name__), module.__dict__)
     def get_source(self, name):
         return package["modules"][name]
     def get_code(self, name):
         return compile(self.get_source(name), "<orch>/%s.py" % name.replace(".", "/"), "exec", dont_inherit=True)
-    def is_package(self, name):
-        return name == "jobs"
 sys.meta_path.insert(0, Memory())
 from jobs.agent import serve
 serve(source, sink, package["marker"])
@@ -226,5 +229,8 @@ def _package(marker: str) -> bytes:
 
 
 def boot_arguments(python: str) -> List[str]:
-    """Return the command that turns a Python on a host into our agent: isolated, nothing read, nothing written."""
-    return [python, "-I", "-B", "-c", BOOT]
+    """Return the command that turns a Python on a host into our agent: isolated, nothing read, nothing written.
+
+    Without `site` (`-S`): the standard library is all that it needs, and what a host hangs into its start-up stays out.
+    """
+    return [python, "-I", "-S", "-B", "-c", BOOT]

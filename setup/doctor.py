@@ -11,7 +11,7 @@ from .expected import differences
 from .gpudriver import cuda_of
 from .patient import Patient
 from .rows import FOUND, NOTE, OK, UNKNOWN, Row, error_of, gigabytes, value_of
-from .site import Host
+from .site import LOCAL, Host
 from .wheels import choose
 from .wheeltable import table
 
@@ -79,7 +79,9 @@ def _load(patient: Patient) -> Iterator[Row]:
     yield from _unmeasured(patient, "load", "gpu load")
     users = value_of(patient.truths, "load") or []
     foreign = [one for one in users if one["foreign"]]
-    busy = [f"GPU {card.index} {card.utilization} %" for card in patient.facts.cards if card.utilization is not None]
+    busy = [
+        f"GPU {card.index}: {card.utilization} % busy" for card in patient.facts.cards if card.utilization is not None
+    ]
     if foreign:
         listed = ", ".join(map(_user, foreign))
         yield Row("gpu load", NOTE, f"others compute here: {listed}", "jobs of orch wait for free cards by themselves")
@@ -144,7 +146,7 @@ def _conda(patient: Patient) -> Iterator[Row]:
 
 def _home(patient: Patient) -> Iterator[Row]:
     yield from _unmeasured(patient, "home_disk", "home disk")
-    disk, room = value_of(patient.truths, "home_disk"), "free some space, or name another: orch config home /path"
+    disk, room = value_of(patient.truths, "home_disk"), f"free some space, or name another: {_another_home(patient)}"
     if not disk:
         return
     where = f"{patient.home} on {disk['kind'] or 'an unknown file system'}{' (network)' if disk['on_network'] else ''}"
@@ -159,6 +161,13 @@ def _home(patient: Patient) -> Iterator[Row]:
         yield Row("home disk", OK, f"{where}: {free}{counted}")
 
 
+def _another_home(patient: Patient) -> str:
+    """How another orch home is named: for this machine in the settings, for a host in the site file."""
+    return (
+        "orch config home /path" if patient.name == LOCAL else f"`home: /path` beside {patient.name} in the site file"
+    )
+
+
 def _writing(patient: Patient) -> Iterator[Row]:
     yield from _unmeasured(patient, "home_write", "home writing")
     tried, room = value_of(patient.truths, "home_write"), "free some space or ask for more, then: orch doctor"
@@ -167,7 +176,7 @@ def _writing(patient: Patient) -> Iterator[Row]:
     if tried["error"]:
         text = f"{tried['folder']}: {tried['error']} after {tried['files']} small files and {tried['bytes']} bytes"
         full = tried["errno"] in ("ENOSPC", "EDQUOT")
-        repair = room if full else "name a folder that you may write: orch config home /path"
+        repair = room if full else f"name a folder that you may write: {_another_home(patient)}"
         yield Row("home writing", FOUND, text, repair)
     elif tried["reserved"] is False:
         yield Row("home writing", FOUND, f"{tried['folder']}: 1 GiB more is refused (quota or disk)", room)
@@ -175,7 +184,7 @@ def _writing(patient: Patient) -> Iterator[Row]:
         text = f"{tried['files']} files and {gigabytes(tried['bytes'])} written and synced in {tried['seconds']:.2f} s"
         more = "; 1 GiB more is granted" if tried["reserved"] else ""
         slow = tried["seconds"] > SLOW_WRITE
-        hint = "keep checkpoints on a faster disk: orch config home /path" if slow else ""
+        hint = f"keep checkpoints on a faster disk: {_another_home(patient)}" if slow else ""
         yield Row("home writing", NOTE if slow else OK, text + more, hint)
 
 
@@ -220,7 +229,7 @@ def _clocks(patient: Patient) -> Iterator[Row]:
     server = value_of(patient.truths, "home_clock")
     skews = [("this machine", patient.ahead), ("the home's file server", None if server is None else -server)]
     known = [(whom, ahead) for whom, ahead in skews if ahead is not None]
-    text = ", ".join(f"{ahead:+.1f} s against {whom}" for whom, ahead in known)
+    text = ", ".join(f"{round(ahead, 1) + 0.0:+.1f} s against {whom}" for whom, ahead in known)
     wrong = any(abs(ahead) > SKEW_FOUND for _, ahead in known)
     if known:
         repair = "ask the administrator to start time synchronisation (chrony); nothing of orch hangs on it"
@@ -252,7 +261,7 @@ def _shell(patient: Patient) -> Iterator[Row]:
         return
     noise = f", its start-up files print {shell['printed']} bytes" if shell["printed"] else ""
     status = f", and end with {shell['status']}" if shell["status"] else ""
-    text = f"{shell['shell']} costs {shell['seconds']:.2f} s per remote command{noise}{status}"
+    text = f"{shell['shell']} costs {1000 * shell['seconds']:.0f} ms per remote command{noise}{status}"
     slow = FOUND if shell["seconds"] > SHELL_FOUND else NOTE
     state = slow if shell["seconds"] > SHELL_NOTE or noise or status else OK
     yield Row("shell", state, text, "" if state == OK else repair)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -55,11 +57,23 @@ def remember(state: Path, examination: Examination) -> None:
         kept = before if isinstance(before, dict) else {**value, "asked": None}
         why = examination.error.message if examination.error else ""
         value = {**kept, "silent_since": kept.get("silent_since") or examination.asked, "why_silent": why}
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_json(path, value, sync=False)
-    except OSError as error:
-        raise disk_error(error, str(path)) from error
+    _write(path, value)
+
+
+def remember_facts(state: Path, host: str, machine: Mapping[str, Any]) -> None:
+    """Keep what a host told of itself (`jobs.probe.probe`) on another occasion than an examination.
+
+    Raises
+    ------
+    DiskError
+        The state folder cannot be written.
+    """
+    before = read_json(_path(state, host))
+    fresh: dict[str, Any] = {"host": host, "rows": [], "told": {}}
+    value = before if isinstance(before, dict) and before.get("told") else fresh
+    truths = {**value["told"].get("truths", {}), "machine": {"value": dict(machine)}}
+    value = {**value, "asked": time.time(), "told": {**value["told"], "truths": truths}, "error": None}
+    _write(_path(state, host), {**value, "silent_since": None, "why_silent": ""})
 
 
 def recall(state: Path, host: str) -> Known | None:
@@ -89,6 +103,14 @@ def told_of(state: Path, host: str) -> dict[str, Any] | None:
     value = read_json(_path(state, host))
     told = value.get("told") if isinstance(value, dict) else None
     return told if isinstance(told, dict) else None
+
+
+def _write(path: Path, value: Mapping[str, Any]) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_json(path, value, sync=False)
+    except OSError as error:
+        raise disk_error(error, str(path)) from error
 
 
 def _path(state: Path, host: str) -> Path:

@@ -175,12 +175,15 @@ def _misfit_card(row: Row, facts: HostFacts) -> str:
     return ""
 
 
+_UNSEEN = {True: "seen in no index yet; setup asks it", False: "seen in no index, and the index could not be asked"}
+
+
 def _builds(row: Row, wish: Wish, offers: Offers | None, proven: set[Build]) -> list[tuple[Build, str]]:
     """Exact versions of a row, each with the reason why it cannot be had, or an empty text."""
     first = Build(row.torch, row.backend)
     wheels = None if offers is None else offers.get(row.backend)
     if wheels is None:
-        there, absent = {first} if row.seen == "file" else set(), "seen in no index, and the index could not be asked"
+        there, absent = {first} if row.seen == "file" else set(), _UNSEEN[offers is None]
     else:
         tag = "cp" + wish.python.replace(".", "")
         versions = {wheel.version for wheel in wheels if (wheel.arch, wheel.python) == (row.arch, tag)}

@@ -65,7 +65,18 @@ def run(args: Namespace, settings: Settings, out: Output) -> int:
     ours = owners.rows()
     out.json({"orch": [row.to_json() for row in ours], "hosts": [examination.to_json() for examination in found]})
     _show({OURS: ours, **{examination.host: examination.rows for examination in found}}, args.report, out)
+    _next(found, args, out)
     return _exit_code(ours, found)
+
+
+def _next(found: Sequence[Examination], args: Namespace, out: Output) -> None:
+    """Name the repair that most people want next: what was found first, else environments that are not there yet."""
+    repairs = [row.repair for one in found for row in one.findings if row.repair.startswith("orch setup ")]
+    lacking = [row.repair for one in found for row in one.rows if row.check == "environment" and row.repair]
+    if repairs:
+        out.next(repairs[0])
+    elif lacking and not args.report:
+        out.next("orch setup --all" if args.all and len(lacking) > 1 else lacking[0])
 
 
 def _exit_code(ours: Sequence[Row], found: Sequence[Examination]) -> int:

@@ -35,7 +35,7 @@ def run(args: Namespace, settings: Settings, out: Output) -> int:
     out.json([_as_json(host, known) for host, known in found])
     out.table(["host", "reached by", "what is known", "seen", "findings"], [_row(*pair) for pair in found])
     out.note(f"from {path}" if path else f"there is no site file; yours would be {settings.user_file.parent}/site.yaml")
-    if any(known is None for _, known in found):
+    if any(not (known and known.rows) for host, known in found if not (path and host.is_local)):
         out.next("orch doctor --all" if path else "orch doctor")
     return 0
 
@@ -57,14 +57,15 @@ def _row(host: Host, known: Known | None) -> list[Any]:
     seen = f"{duration(time.time() - known.asked)} ago"
     if known.silent_since:
         seen += f"; silent since: {known.error}"
-    return [host.name, way_of(host), facts, seen, sum(row.state == "found" for row in known.rows)]
+    findings = sum(row.state == "found" for row in known.rows) if known.rows else None
+    return [host.name, way_of(host), facts, seen, findings]
 
 
 def _as_json(host: Host, known: Known | None) -> dict[str, Any]:
     about: dict[str, Any] = {"name": host.name, "way": host.way, "reached": way_of(host), "home": host.home}
     if known is None:
         return {**about, "seen": None, "facts": None, "findings": None}
-    rows = [row.to_json() for row in known.rows if row.state == "found"]
+    rows = [row.to_json() for row in known.rows if row.state == "found"] if known.rows else None
     silence = {"silent_since": known.silent_since, "error": known.error}
     facts = known.facts.describe() if known.facts else None
     return {**about, "seen": known.asked, "facts": facts, "findings": rows, **silence}

@@ -12,7 +12,8 @@ from .guide import UNKNOWN, Guide, Machine, in_file
 
 def machines(guide: Guide) -> Iterator[Block]:
     """Yield the table of hosts, and how sure it is."""
-    yield Heading(Text("The machines", "Les machines"))
+    alone = len(guide.machines) == 1
+    yield Heading(Text("The machine", "La machine") if alone else Text("The machines", "Les machines"))
     head = [same(""), *(same(machine.title) for machine in guide.machines)]
     rows = [(label, *(cell(machine) for machine in guide.machines)) for label, cell in _ROWS]
     shown = [row for row in rows if any(cell.en not in ("", UNKNOWN) for cell in row[1:])]

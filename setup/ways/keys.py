@@ -4,6 +4,7 @@ is read beyond the head of a file, and nothing is ever written."""
 from __future__ import annotations
 
 import base64
+import re
 import socket
 import struct
 from dataclasses import dataclass
@@ -16,6 +17,8 @@ from .target import Target
 _AGENT_WAIT = 3.0  # seconds for the agent to say how many keys it holds
 _LIST, _LISTED = 11, 12  # SSH_AGENTC_REQUEST_IDENTITIES and its answer (draft-miller-ssh-agent, section 3.5)
 _MAGIC = b"openssh-key-v1\0"  # OpenSSH's PROTOCOL.key: then the cipher's name, length first
+
+_ASKS = re.compile(r"\((?!.*publickey).*keyboard-interactive.*\)")  # no key would do, or the key was the first of two
 
 
 @dataclass(frozen=True)
@@ -83,9 +86,15 @@ def refused(target: Target, said: str) -> OrchError:
     """
     keys = look(target)
     user = f"'{target.user}' ({target.user_origin})"
-    text, hint = _story(target, keys)
+    text, hint = _questions() if _ASKS.search(said) else _story(target, keys)
     context = {"host": target.name, "user": target.user, "agent": keys.in_agent is not None}
     return AccessError(f"{target.name} refuses us as user {user}: {text} [{said}]", hint, **context)
+
+
+def _questions() -> tuple[str, str]:
+    text = "it wants answers (a password, a code); they were wrong, or there was no terminal to give them at"
+    often = "so that it asks once for many commands, ControlMaster and ControlPersist in ~/.ssh/config (not on Windows)"
+    return text, f"run the same command at a terminal; {often}"
 
 
 def _story(target: Target, keys: Keys) -> tuple[str, str]:

@@ -6,12 +6,15 @@ import contextlib
 import getpass
 import os
 import sys
+import threading
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import paramiko
 
 from .target import Target
+
+_asking = threading.Lock()  # of several hosts, one asks at the terminal after another
 
 
 def log_in(transport: paramiko.Transport, target: Target, interactive: bool) -> None:
@@ -27,7 +30,8 @@ def log_in(transport: paramiko.Transport, target: Target, interactive: bool) -> 
     if transport.is_authenticated():
         return
     if interactive and "keyboard-interactive" in kinds:
-        transport.auth_interactive(target.user, _ask)
+        with _asking:
+            transport.auth_interactive(target.user, _ask)
         if transport.is_authenticated():
             return
     raise paramiko.AuthenticationException(f"Permission denied ({','.join(kinds)})")

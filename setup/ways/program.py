@@ -11,6 +11,8 @@ import os
 import re
 import sys
 import tempfile
+import threading
+import time
 from pathlib import Path
 
 from jobs.errors import AccessError, NotFound, OrchError
@@ -20,6 +22,9 @@ from ..site import Host
 from . import keys, remote
 from .target import ALIVE_COUNT, Target, destination, jump_target, resolve, selection
 
+_asking = threading.Lock()  # one ssh at a time asks at the terminal
+REACHED = 3.0  # seconds within which a host is reached; a later one asks when it comes, and holds nobody up
+_TICK = 0.02  # seconds between looks at what ssh has logged
 _FAILED = 255  # exit status with which ssh says that it failed itself
 
 # What the site of a user may say and what would hurt here: second programs, forwarding, files written, terminals.
@@ -68,18 +73,34 @@ class SshPipe(ProcessPipe):
         os.close(descriptor)
         self._target = target
         try:
-            super().__init__(host.name, arguments(host, target, self._log, interactive), own_session=not interactive)
+            with _asking if interactive else contextlib.nullcontext():
+                super().__init__(
+                    host.name, arguments(host, target, self._log, interactive), own_session=not interactive
+                )
+                if interactive:
+                    self._let_in()
         except BaseException:
             self._forget()
             raise
+
+    def _let_in(self) -> None:
+        """Wait until the host has let us in, or will not: of several hosts, one asks at the terminal after another."""
+        late = time.monotonic() + REACHED
+        while self._process.poll() is None:
+            log = self._logged()
+            if _is_inside(log) or ("Connection established" not in log and time.monotonic() > late):
+                return
+            time.sleep(_TICK)
+
+    def _logged(self) -> str:
+        return Path(self._log).read_text("utf-8", "replace") if self._log else ""
 
     def trouble(self, answered: bool, printed: str) -> OrchError | None:
         """Return what ssh, or the host's shell, says of the end."""
         status = self.status()
         if status is None:
             return None
-        log = Path(self._log).read_text("utf-8", "replace") if self._log else ""
-        return explain(self._target, log, self.complaints(), status, answered, printed)
+        return explain(self._target, self._logged(), self.complaints(), status, answered, printed)
 
     def close(self) -> None:
         """Close both directions and wait for `ssh` to leave."""
@@ -120,7 +141,7 @@ def explain(target: Target, log: str, said: str, status: int, answered: bool, pr
     answered, printed:
         See `jobs.pipe.Pipe.trouble`.
     """
-    inside = "Authenticated to" in log or "mux_client" in log
+    inside = _is_inside(log)
     if status != _FAILED and not answered:
         return remote.ended(target.name, status, said, printed)
     if answered or inside:
@@ -129,6 +150,10 @@ def explain(target: Target, log: str, said: str, status: int, answered: bool, pr
     if not on_the_way:
         return _refusal(target, log)
     return _refusal(_jump(target, said), said)
+
+
+def _is_inside(log: str) -> bool:
+    return "Authenticated to" in log or "mux_client" in log
 
 
 def _jump(target: Target, said: str) -> Target:

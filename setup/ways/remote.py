@@ -2,7 +2,7 @@
 
 Every Python is named by its absolute path: first in PATH may stand the one of a conda for the other architecture. The
 first that starts and is new enough reads the agent from its standard input; one that is too old, or cannot be executed
-on this processor, leaves its input alone for the next. No start-up file is read by any of them (`-I`).
+on this processor, leaves its input alone for the next. No start-up file is read by any of them (`-I`, `-S`).
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def remote_command(home: str | None = None) -> str:
     places = " ".join([*_system_pythons(), *_provisioned(home)])
     line = (
         f"for p in {places}; do"
-        f' [ -x "$p" ] || continue; "$p" -I -B -c {code}; s=$?;'
+        f' [ -x "$p" ] || continue; "$p" -I -S -B -c {code}; s=$?;'
         f" case $s in {TOO_OLD}|126|127) ;; *) exit $s;; esac;"
         f" done; exit {NO_PYTHON}"
     )

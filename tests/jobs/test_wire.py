@@ -27,4 +27,4 @@ def test_the_package_holds_all_of_jobs_and_nothing_else() -> None:
 
 
 def test_the_agent_is_isolated_and_writes_nothing_beside_our_sources() -> None:
-    assert boot_arguments("/usr/bin/python3")[:4] == ["/usr/bin/python3", "-I", "-B", "-c"]
+    assert boot_arguments("/usr/bin/python3")[:5] == ["/usr/bin/python3", "-I", "-S", "-B", "-c"]

@@ -156,6 +156,28 @@ class LabHost:
         reset = ["-j", "REJECT", "--reject-with", "tcp-reset"]
         self._run_network("iptables", "-A", "INPUT", "-p", "tcp", "--dport", "22", *reset)
 
+    def door(self, port: int, password: str, *lines: str) -> Path:
+        """Let a second sshd with rules of its own listen, which asks for a password through PAM; return its log.
+
+        It ends with the host, or by `close_door`.
+        """
+        shadow = self.root / "etc/shadow"
+        told = subprocess.run(["openssl", "passwd", "-6", password], capture_output=True, text=True, check=True)
+        rows = [row for row in shadow.read_text().splitlines() if not row.startswith(f"{USER}:")]
+        shadow.write_text("\n".join([*rows, f"{USER}:{told.stdout.strip()}:19000:0:99999:7:::"]) + "\n")
+        rules = ["HostKey /etc/ssh/lab_key", f"Port {port}", "UsePAM yes", "KbdInteractiveAuthentication yes", *lines]
+        rules += ["PasswordAuthentication no", "UseDNS no", "LogLevel VERBOSE", "PidFile /run/door.pid"]
+        (self.root / "etc/ssh/door").write_text("\n".join(rules) + "\n")
+        log = self.root / "run/door.log"
+        log.unlink(missing_ok=True)
+        self.run("/usr/sbin/sshd", "-f", "/etc/ssh/door", "-E", "/run/door.log")
+        until(lambda: "Server listening" in log.read_text(), f"a second sshd on {self.name}")
+        return log
+
+    def close_door(self) -> None:
+        """End the second sshd; nobody has a password any more."""
+        self.run("/bin/sh", "-c", f"kill $(cat /run/door.pid); sed -i 's/^{USER}:[^:]*:/{USER}:*:/' /etc/shadow")
+
     def end_sessions(self) -> None:
         """Kill the processes of all ssh sessions; sshd itself stays. (qemu hides titles, so by parent.)"""
         for child in children(self.sshd):

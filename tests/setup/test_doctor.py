@@ -101,7 +101,7 @@ SILENT_DRIVER = {"cpus": "", "memory_mb": "", "gpus": "it did not answer"}
         ("detached jobs", FOUND, "was killed", {"survivor": {"state": "killed"}}),
         ("detached jobs", UNKNOWN, "planted", {"survivor": {"state": "waits"}}),
         ("shell", NOTE, "print 12 bytes, and end with 1", {"shell": {"printed": 12, "status": 1}}),
-        ("shell", FOUND, "3.00 s", {"shell": {"seconds": 3.0}}),
+        ("shell", FOUND, "3000 ms", {"shell": {"seconds": 3.0}}),
         ("shell", FOUND, "more than 10 s", {"shell": {"error": "its start-up files take more than 10 s"}}),
         ("slurm", FOUND, "sacct does not answer: no", {"slurm": {"sbatch": "/b", "accounting": "no"}}),
         ("slurm", FOUND, "controller does not answer", {"slurm": {"sbatch": "/b", "controller": "down"}}),
@@ -141,7 +141,7 @@ def test_a_card_with_company(measured: dict[str, Any]) -> None:
     assert found["gpu"].evidence == "0: NVIDIA A10 · capability 8.6 · 22 GB · driver 545.23.08 (CUDA 12.3)"
     assert found["gpu load"].evidence == "others compute here: mdupont (standard, 20.9 GB)"
     assert found["torch wheel"].state == OK and "cu126" in found["torch wheel"].evidence
-    assert "GPU 0 3 %" in rows(measured, machine={"gpus": [A10]}, load=[])["gpu load"].evidence
+    assert "GPU 0: 3 % busy" in rows(measured, machine={"gpus": [A10]}, load=[])["gpu load"].evidence
 
 
 def test_an_old_driver_is_a_finding(measured: dict[str, Any]) -> None:

@@ -48,26 +48,20 @@ def folder(lab: Lab) -> Iterator[Path]:
 def test_one_host_is_examined_over_one_connection(lab: Lab) -> None:
     (first,) = examine_all(HOSTS[:1], connect)
     assert first.error is None and checks(first)["detached jobs"] == OK, "really tried over sshd"
-    before, started = lab["nodal"].connections, time.monotonic()
+    before = lab["nodal"].connections
     (again,) = examine_all(HOSTS[:1], connect)
-    assert time.monotonic() - started < 8
     assert lab["nodal"].connections == before + 1
     assert checks(again)["machine"] == OK and checks(again)["gpu"] == OK
 
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("needs_arm")
-def test_all_three_are_measured_within_five_seconds_after_the_connection(lab: Lab) -> None:
+def test_all_three_are_measured_over_one_connection_each(lab: Lab) -> None:
+    """How long it takes is told by `benchmarks/bench_hosts.py`."""
     examine_all(HOSTS, connect)  # plants what is looked for once a boot
-    for _ in range(3):  # two emulated hosts on shared cores: the best of three
-        before = {host.name: lab[host.name].connections for host in HOSTS}
-        found = examine_all(HOSTS, connect)
-        told = [one.rows[0].evidence for one in found]  # "as grace; connected in 1.2 s, measured in 2.4 s"
-        assert {host.name: lab[host.name].connections - before[host.name] for host in HOSTS} == dict.fromkeys(before, 1)
-        slowest = max(float(text.split("measured in ")[1].split()[0]) for text in told)
-        if slowest <= 5.0:
-            break
-    assert slowest <= 5.0, told
+    before = {host.name: lab[host.name].connections for host in HOSTS}
+    found = examine_all(HOSTS, connect)
+    assert {host.name: lab[host.name].connections - before[host.name] for host in HOSTS} == dict.fromkeys(before, 1)
     assert [checks(one)["detached jobs"] for one in found] == [OK] * 3
 
 

@@ -1,4 +1,4 @@
-"""The protocol of GRACE, followed to the letter: every block of it is run, in order, in two terminals of the lab."""
+"""The protocols of NODAL and of GRACE, followed to the letter: every block is run, in order, in two terminals."""
 
 from __future__ import annotations
 
@@ -11,23 +11,25 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from lab.cluster import ADDRESSES, USER, Lab, until
+from lab.cluster import ADDRESSES, CARDS, USER, Lab, until
 
 from orchestrator.cli.table import COMMANDS
 from orchestrator.inventory import read_site
 from setup.protocols import documents, guides
 from setup.protocols.blocks import FILE, HOST, Code
 
-from .test_setup_lab import rattlers, words  # noqa: F401  (fixtures: a conda, an index and wheels without internet)
+from .test_setup_lab import programs, words  # noqa: F401  (fixtures: a conda, an index and wheels without internet)
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("needs_arm")]
 LACKING = {"VS Code", "TurboVNC", "the sources of orch and a package index", "data"}  # not in the lab
 PASSPHRASE = "correct horse"
 SITE = """site: lab
 hosts:
-  grace: {{ssh: grace, address: {grace}, user: {user}, fingerprint: "{fingerprint}", family: grace-ada,
+  grace: {{ssh: grace, address: {grace}, user: {user}, fingerprint: "{key_grace}", family: grace-ada,
     shared_home: lab, quota: 200 GB, expect: {{architecture: aarch64, gpu: NVIDIA GH200 480GB, driver: 550.54.15}}}}
-  nodal: {{ssh: nodal, address: {nodal}, user: {user}, shared_home: lab}}
+  nodal: {{ssh: nodal, address: {nodal}, user: {user}, fingerprint: "{key_nodal}", shared_home: lab, quota: 200 GB,
+    expect: {{architecture: x86_64, gpu: NVIDIA A10, driver: 545.23.08}},
+    shared_with: {{en: the structures group, fr: le groupe structures}}}}
 """
 
 
@@ -62,11 +64,17 @@ class Terminal:
 _ENDED = "status=$?; echo; echo =$status="
 
 
+@pytest.fixture(params=["nodal", "grace"])
+def name(request: pytest.FixtureRequest) -> str:
+    """The host whose protocol is followed."""
+    return str(request.param)
+
+
 @pytest.fixture
-def desk(lab: Lab, words: list[str], tmp_path: Path) -> Iterator[dict[str, str]]:  # noqa: F811
+def desk(lab: Lab, words: list[str], tmp_path: Path, name: str) -> Iterator[dict[str, str]]:  # noqa: F811
     """A laptop with nothing but programs: no key, no configuration; its variables."""
     folder = tmp_path / "desk"
-    programs = {
+    scripts = {
         "ssh": '/usr/bin/ssh -F "$HOME/.ssh/config" -o UserKnownHostsFile="$HOME/.ssh/known_hosts"'
         ' -o GlobalKnownHostsFile=/dev/null "$@"',
         "scp": f'/usr/bin/scp -S "{folder}/bin/ssh" -F "$HOME/.ssh/config" "$@"',
@@ -74,9 +82,9 @@ def desk(lab: Lab, words: list[str], tmp_path: Path) -> Iterator[dict[str, str]]
     }
     (folder / "bin").mkdir(parents=True)
     (folder / ".ssh").mkdir()
-    for name, line in programs.items():
-        _program(folder / "bin" / name, f"exec {line}")
-    fingerprint = _fingerprint(lab)
+    for program, line in scripts.items():
+        _program(folder / "bin" / program, f"exec {line}")
+    fingerprint = _fingerprint(lab, name)
     _program(folder / "asked", f'case $1 in *fingerprint*) echo "{fingerprint}";; *) echo "{PASSPHRASE}";; esac')
     kept = {name: value for name, value in os.environ.items() if name.startswith(("ORCH_", "LANG"))}
     path = f"{folder / 'bin'}{os.pathsep}{os.environ['PATH']}"
@@ -92,27 +100,24 @@ def _program(path: Path, text: str) -> None:
     path.chmod(0o755)
 
 
-def _fingerprint(lab: Lab) -> str:
+def _fingerprint(lab: Lab, name: str) -> str:
     told = subprocess.run(
-        ["ssh-keygen", "-l", "-f", str(lab.keys / "host_grace.pub")], capture_output=True, text=True, check=True
+        ["ssh-keygen", "-l", "-f", str(lab.keys / f"host_{name}.pub")], capture_output=True, text=True, check=True
     )
     return told.stdout.split()[1]
 
 
 @pytest.fixture
-def codes(lab: Lab, tmp_path: Path) -> list[Code]:
+def codes(lab: Lab, tmp_path: Path, name: str) -> list[Code]:
     """The blocks of the protocol, written for the lab as its site file describes it."""
-    site = SITE.format(**ADDRESSES, user=USER, fingerprint=_fingerprint(lab))
-    (tmp_path / "site.yaml").write_text(site)
+    keys = {f"key_{host}": _fingerprint(lab, host) for host in ("nodal", "grace")}
+    (tmp_path / "site.yaml").write_text(SITE.format(**ADDRESSES, **keys, user=USER))
     pages = documents(guides(read_site(tmp_path / "site.yaml"), {}, COMMANDS), "2026-02-03", "1")
-    return next(page for page in pages if page.name == "grace-ada").codes()
+    return next(page for page in pages if page.name in (name, f"{name}-ada")).codes()
 
 
-def test_the_protocol_of_grace_works_word_for_word(
-    lab: Lab,
-    desk: dict[str, str],
-    codes: list[Code],
-    tmp_path: Path,
+def test_the_protocol_works_word_for_word(
+    lab: Lab, desk: dict[str, str], codes: list[Code], tmp_path: Path, name: str
 ) -> None:
     """Windows, macOS and what the lab lacks is left out; of the rest nothing. The administrator enters the key."""
     laptop = Terminal("bash", "--noprofile", "--norc", environment=desk, folder=tmp_path)
@@ -128,7 +133,7 @@ def test_the_protocol_of_grace_works_word_for_word(
                 continue
             if code.where == HOST and host is None:
                 socket = laptop.type("echo $SSH_AUTH_SOCK")[1].strip()
-                host = Terminal("ssh", "grace", "bash", environment=desk | {"SSH_AUTH_SOCK": socket}, folder=tmp_path)
+                host = Terminal("ssh", name, "bash", environment=desk | {"SSH_AUTH_SOCK": socket}, folder=tmp_path)
             status, printed = (host if host and code.where == HOST else laptop).type(code.text)
             assert status in ((0, 6) if "orch doctor" in code.text else (0,)), f"{code.text}\n{printed}"
             assert matches(code.expected, printed), f"{code.text}\n{printed}"
@@ -141,9 +146,9 @@ def test_the_protocol_of_grace_works_word_for_word(
             terminal.close()
     assert left_out == LACKING | {("windows",), ("macos",)}
     assert ran >= 15
-    assert (tmp_path / "log.txt").read_text().startswith("NVIDIA GH200 480GB\nstep 1\n")
+    assert (tmp_path / "log.txt").read_text().startswith(f"{CARDS[name]['name']}\nstep 1\n")
     pid = (lab.user_home / "first-job" / "pid").read_text().strip()
-    until(lambda: lab["grace"].run("kill", "-0", pid, check=False).returncode != 0, "the first job has ended", 10)
+    until(lambda: lab[name].run("kill", "-0", pid, check=False).returncode != 0, "the first job has ended", 10)
 
 
 def matches(expected: str, printed: str) -> bool:

@@ -160,6 +160,29 @@ def test_an_unknown_host_is_named(orch: Orch, words: list[str]) -> None:
     assert orch(*words, "--host", "graec").code == 3
 
 
+@pytest.mark.parametrize(
+    ("faults", "code"),
+    [(("unreachable", "unreachable"), 5), (("unreachable", "unknown key"), 1), (("refused", "refused"), 4)],
+)
+def test_hosts_that_fail_give_their_code_if_it_is_the_same(
+    orch: Orch, words: list[str], tmp_path: Path, faults: tuple[str, str], code: int
+) -> None:
+    """The third host is prepared all the same."""
+    lines = []
+    for name, fault in zip(("one", "two", "three"), (*faults, None), strict=True):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "fault.json").write_text(json.dumps({"error": fault}))
+        lines.append(f"  {name}: {{way: fake, address: {tmp_path / name}}}\n")
+    (tmp_path / "orch.yaml").write_text("{}\n")
+    (tmp_path / "site.yaml").write_text("hosts:\n" + "".join(lines))
+    said = orch(*words, "--all", "--dry-run", "--json")
+    assert said.code == code, said.err
+    told = {answer["host"]: answer for answer in json.loads(said.out)}
+    assert list(told) == ["one", "two", "three"]
+    assert "error" in told["one"] and "error" in told["two"] and told["three"]["torch"].endswith("+cu126")
+    assert said.err.count("\n  fix: ") == 2
+
+
 # --- What became of it -----------------------------------------------------------------------------------------------
 
 
@@ -191,5 +214,8 @@ def test_an_undo_shows_bytes_first_and_leaves_nothing(orch: Orch, words: list[st
 def test_the_table_can_be_read_without_a_host(orch: Orch) -> None:
     said = orch("setup", "--explain")
     assert said.code == 0
-    assert "2.6.0\tcu126\taarch64\t3.9-3.13\t525.60.13\t9.0\tno\t2.14\tfile\t" in said.out
-    assert len(json.loads(orch("setup", "--explain", "--json").out)["rows"]) == said.out.count("\n") - 1
+    assert "2.6.0\tcu126\taarch64\t3.9-3.13\t525.60.13\t9.0\tno\t2.14\tfile: pytorch#148169" in said.out
+    alone = orch("setup", "--explain", "--cpu")
+    assert "\tcpu\t" in alone.out and "\tcpu\t" not in said.out
+    listed = said.out.count("\n") - 1 + alone.out.count("\n") - 1
+    assert len(json.loads(orch("setup", "--explain", "--json").out)["rows"]) == listed

@@ -186,17 +186,88 @@ def test_an_encrypted_key_in_the_agent_opens(lab: Lab, way: str, locked: Path, a
     assert contact("nodal", way) == "nodal"
 
 
-ASK = "import sys; from setup.site import Host; from setup.ways import open_pipe; from jobs.wire import Wire"
-ASK += "; w = Wire(open_pipe(Host('nodal', ssh='nodal'))); print(w.call('probe')['hostname'], 'opened'); w.close()"
+ASK = """import sys
+from jobs.wire import Wire
+from setup.site import Host
+from setup.ways import open_pipe
+with Wire(open_pipe(Host("nodal", ssh="nodal", way=sys.argv[1])), timeout=60) as wire:
+    print(wire.call("probe")["hostname"], "opened", wire.call("survived")["state"])
+"""
+
+
+def ask_program(tmp_path: Path, way: str, text: str = ASK) -> str:
+    """The command of a program that opens a wire and asks twice."""
+    program = tmp_path / "ask.py"
+    program.write_text(text)
+    words = ["env", f"PYTHONPATH={ROOT}", sys.executable, "-B", str(program), way]
+    return shlex.join(words)
 
 
 @pytest.mark.usefixtures("locked")
 def test_ssh_may_ask_at_a_terminal(tmp_path: Path) -> None:
-    program = tmp_path / "ask.py"
-    program.write_text(ASK)
-    command = f"env PYTHONPATH={shlex.quote(str(ROOT))} {shlex.quote(sys.executable)} -B {shlex.quote(str(program))}"
-    said = answer_at_terminal(command, b"Enter passphrase for key", "a secret")
+    said = answer_at_terminal(ask_program(tmp_path, "ssh"), b"Enter passphrase for key", "a secret")
     assert b"nodal opened" in said
+
+
+# --- What a host asks itself
+
+TWO = "AuthenticationMethods publickey,keyboard-interactive:pam"
+FACTORS = {"a password": ["PubkeyAuthentication no"], "a key, then a code": [TWO]}
+
+
+@pytest.fixture(params=FACTORS)
+def door(request: pytest.FixtureRequest, lab: Lab) -> Iterator[Path]:
+    """nodal asks at another port through PAM; its log."""
+    log = lab["nodal"].door(2222, "open sesame", *FACTORS[request.param])
+    configure(lab, Port="2222", UserKnownHostsFile=str(lab.keys / "door_hosts"))
+    key = (lab.keys / "host_nodal.pub").read_text()
+    (lab.keys / "door_hosts").write_text(f"[{lab['nodal'].address}]:2222 {key}")
+    yield log
+    lab["nodal"].close_door()
+
+
+def test_what_the_host_asks_is_answered_at_the_terminal_once(door: Path, way: str, tmp_path: Path) -> None:
+    """One connection, one question; the answer serves every request of the command."""
+    said = answer_at_terminal(ask_program(tmp_path, way), b"assword: ", "open sesame")
+    assert b"nodal opened" in said and b"open sesame" not in said
+    log = door.read_text()
+    assert log.count("Connection from ") == 1 and log.count("Accepted keyboard-interactive/pam for") == 1
+
+
+ASK_TWO = """import sys
+from jobs.wire import Wire
+from setup.site import Host
+from setup.visits import Visits
+from setup.ways import open_pipe
+hosts = [Host(name, ssh=name, way=sys.argv[1]) for name in ("nodal", "again")]
+with Visits(hosts, lambda host: Wire(open_pipe(host))) as visits:
+    print(sorted(visits.each(lambda visit: visit.wire.call("probe")["hostname"]).items()))
+"""
+
+
+def test_of_two_hosts_that_ask_one_waits_for_the_other(door: Path, way: str, lab: Lab, tmp_path: Path) -> None:
+    """Both are contacted at once; the second question comes when the first has its answer."""
+    config = Path(lab.ssh_config)
+    config.write_text(config.read_text().replace("Host nodal\n", "Host nodal again\n"))
+    said, questions = b"", []
+    words = ["script", "-qec", ask_program(tmp_path, way, ASK_TWO), "/dev/null"]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0) as process:
+        assert process.stdin and process.stdout
+        while block := process.stdout.read(1):
+            said += block
+            if said.count(b"assword: ") > len(questions):
+                time.sleep(0.5)  # it asks, then throws away what was typed before; another one would ask by now
+                questions.append(door.read_text().count("Postponed keyboard-interactive for"))
+                process.stdin.write(b"open sesame\n")
+        assert process.wait(30) == 0, said
+    assert b"[('again', 'nodal'), ('nodal', 'nodal')]" in said
+    assert questions == [1, 2]
+
+
+def test_without_a_terminal_nobody_is_asked(door: Path, way: str) -> None:
+    error = refusal("nodal", way)
+    assert "it wants answers (a password, a code)" in error.message and "at a terminal" in error.hint
+    assert "Accepted keyboard-interactive" not in door.read_text()
 
 
 def test_encryption_is_seen_in_every_format_of_key(tmp_path: Path) -> None:
