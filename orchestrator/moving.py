@@ -1,4 +1,4 @@
-"""Jobs move to an idle host: from a slow or silent one when it is proved that they did not start, and from an unfit one.
+"""Jobs move to an idle host: from a slow or silent one if it is proved that they did not start, and from an unfit one.
 
 A host is unfit for a sweep once a job of it failed there by the host's own fault: that job and those that wait move.
 """
