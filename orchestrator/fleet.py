@@ -15,6 +15,8 @@ from jobs.errors import NoHome, OrchError, Unreachable
 
 from .config import Settings
 from .dispatch import LOCAL, Contact
+from .inventory import load_site
+from .store import Index
 
 SIDE_BY_SIDE = 16  # hosts that are asked at the same time
 AGAIN = 20.0  # seconds until a silent host is tried again
@@ -45,6 +47,7 @@ class Fleet:
         self.contacts: dict[str, Contact] = dict(contacts)
         self.silent: dict[str, OrchError] = dict(silent or {})
         self.records: dict[str, Mapping[str, Any]] = {}  # sweeps' records as the index has them
+        self.known: frozenset[str] | None = None  # all hosts of the site file, where somebody said
         self._revival: Revival | None = None
 
     @classmethod
@@ -72,8 +75,11 @@ class Fleet:
             except OrchError as error:
                 return error
 
+        known = frozenset(load_site(settings).hosts)
         if len(hosts) == 1:
-            return cls({hosts[0]: Contact(settings, create, hosts[0])})
+            fleet = cls({hosts[0]: Contact(settings, create, hosts[0])})
+            fleet.known = known
+            return fleet
         with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
             for name, found in zip(hosts, pool.map(reach, hosts), strict=True):
                 if isinstance(found, Contact):
@@ -81,6 +87,7 @@ class Fleet:
                 elif not isinstance(found, NoHome):
                     silent[name] = found
         fleet = cls(contacts, silent)
+        fleet.known = known
         fleet._drop_twins()
         fleet._revival = Revival(settings)
         return fleet
@@ -146,6 +153,14 @@ class Fleet:
         if host in self.silent:
             raise self.silent[host]
         raise Unreachable(f"{host} was not asked: it is not in the site file", "orch hosts lists those that are")
+
+    def standing_in(self, host: str, index: Index) -> Contact | None:
+        """Return who can act on what waits on a host: itself, else another host of its orch home, else None."""
+        for contact in self.contacts.values():
+            if host in (contact.name, contact.shown):
+                return contact
+        homes = [home for (home, _), shown in index.machines().items() if shown == host]
+        return next(filter(None, (self.of_home(home) for home in homes)), None)
 
     def beside(self, contact: Contact) -> list[str]:
         """Return the own names of the other machines here that have the same orch home."""
