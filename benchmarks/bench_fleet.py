@@ -1,11 +1,11 @@
 """What sweeps over SSH cost: one exchange, states from a cold index, 10,000 jobs on three hosts, a slow line.
 
-Method. The lab of the tests is brought up: three hosts with their own sshd, network and disk and one home. grace and ada
-are emulated, so a job there takes about ten times what it would on a real machine of that kind. Commands run as a user
-starts them. "after connection" is what the index takes from opened connections to the last row written, in a process of
-its own; "cold" is an index that knows nothing, "warm" one that knows all. For the slow line everything arrives 40 ms
-late in both directions (delayed.py) and 1 % of the packets to the host are lost; round trips are what `orch` takes
-longer there than on the quick line, beyond what `ssh HOST true` takes longer, over the 80 ms of one round trip.
+Method. The lab of the tests is brought up: three hosts with their own sshd, network and disk and one home. grace and
+ada are emulated, so a job there takes about ten times what it would on a real machine of that kind. Commands run as a
+user starts them. "after connection" is what the index takes from opened connections to the last row written, in a
+process of its own; "cold" is an index that knows nothing, "warm" one that knows all. For the slow line everything
+arrives 40 ms late in both directions (delayed.py) and 1 % of the packets to the host are lost; round trips are what
+`orch` takes longer there than on the quick line, beyond what `ssh HOST true` takes longer, over the 80 ms of one.
 The sweeps of no-op jobs (`true`) end by themselves; memory is the largest resident set of the command on the laptop.
 
     nice -n -5 python benchmarks/bench_fleet.py
