@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from jobs.errors import NoHome, OrchError, Unreachable
 
 from .config import Settings
-from .dispatch import LOCAL, Contact
+from .dispatch import LOCAL, Contact, Question
 from .inventory import load_site
 from .store import Index
 
@@ -51,7 +51,9 @@ class Fleet:
         self._revival: Revival | None = None
 
     @classmethod
-    def open(cls, settings: Settings, hosts: Sequence[str], create: bool = True) -> Fleet:
+    def open(
+        cls, settings: Settings, hosts: Sequence[str], create: bool = True, ahead: Question | None = None
+    ) -> Fleet:
         """Open contacts with all hosts side by side.
 
         Parameters
@@ -60,6 +62,8 @@ class Fleet:
             Names of the site file; `local` is this machine.
         create:
             Make an orch home where it is missing; else a host without one is left out.
+        ahead:
+            What other machines will be asked next, sent along at once: their answers are there by then.
 
         Raises
         ------
@@ -71,13 +75,13 @@ class Fleet:
 
         def reach(name: str) -> Contact | OrchError:
             try:
-                return Contact(settings, create, name)
+                return Contact(settings, create, name, ahead if name != LOCAL else None)
             except OrchError as error:
                 return error
 
         known = frozenset(load_site(settings).hosts)
         if len(hosts) == 1:
-            fleet = cls({hosts[0]: Contact(settings, create, hosts[0])})
+            fleet = cls({hosts[0]: Contact(settings, create, hosts[0], ahead if hosts[0] != LOCAL else None)})
             fleet.known = known
             return fleet
         with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
@@ -117,8 +121,11 @@ class Fleet:
     ) -> None:
         if self._revival:
             self._revival.close()
-        for contact in self.contacts.values():
-            contact.wire.close()
+        if len(self.contacts) == 1:
+            self.first.wire.close()
+        elif self.contacts:  # side by side: each waits until the other end has left
+            with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
+                list(pool.map(lambda contact: contact.wire.close(), self.contacts.values()))
 
     @property
     def first(self) -> Contact:
