@@ -31,6 +31,7 @@ def submit(
     again: "tuple[str, ...] | list[str]" = (),
     parallel: Optional[int] = None,
     floors: Optional[Mapping[str, int]] = None,
+    by_person: bool = True,
 ) -> Reply:
     """Queue the jobs that are due, in one batch; say for each what was done and why.
 
@@ -46,6 +47,8 @@ def submit(
         Jobs side by side on this host from now on; 0: as many as its cores; None: as before.
     floors:
         By job id, the highest attempt number that other orch homes have given: the next one is higher.
+    by_person:
+        A person asks, who has looked at what is held: held sweeps go on.
 
     Raises
     ------
@@ -66,8 +69,9 @@ def submit(
             answers, due = _sort_out(agent, specs, jobs, set(again), floors or {})
             if record:
                 _write_record(agent, record)
+            if due and by_person:
+                Holds(agent.local).release(sorted({job["sweep"] for job in due}))
             if due:
-                Holds(agent.local).release(sorted({job["sweep"] for job in due}))  # who asks again has looked
                 agent.queue.add(due)
                 _fence(agent, [job for job in due if job["id"] in again])
     except OSError as error:

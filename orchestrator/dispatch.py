@@ -86,6 +86,7 @@ class Contact:
         again: Iterable[str] = (),
         parallel: int | None = None,
         floors: Mapping[str, int] | None = None,
+        by_person: bool = True,
     ) -> list[dict[str, Any]]:
         """Queue jobs in one exchange; return for each what the host did: `{"id", "action", "attempt"}`.
 
@@ -93,8 +94,10 @@ class Contact:
         ----------
         floors:
             By job id, the highest attempt number known of it in any orch home.
+        by_person:
+            A person asks: held sweeps go on.
         """
-        more = {"again": list(again), "parallel": parallel, "floors": dict(floors or {})}
+        more = {"again": list(again), "parallel": parallel, "floors": dict(floors or {}), "by_person": by_person}
         return list(self.wire.call("submit", record=record, jobs=list(jobs), **more)["jobs"])
 
     def withdraw(self, jobs: Iterable[tuple[str, str]], why: str) -> list[dict[str, Any]]:

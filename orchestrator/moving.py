@@ -1,15 +1,19 @@
-"""Waiting jobs move from a slow or silent host to an idle one, when it is proved that they did not start."""
+"""Jobs move to an idle host: from a slow or silent one if it is proved that they did not start, and from an unfit one.
+
+A host is unfit for a sweep once a job of it failed there by the host's own fault: that job and those that wait move.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from jobs.atomic import canonical
 from jobs.errors import OrchError
+from jobs.holds import HELD
 from jobs.spec import JobSpec
-from jobs.state import QUEUED, RUNNING, UNREACHABLE
+from jobs.state import FAILED, QUEUED, RUNNING, UNREACHABLE
 
 from .dispatch import Contact
 from .fleet import Fleet
@@ -39,33 +43,41 @@ class _Load:
     begun: set[str]
 
 
-def moves(rows: Sequence[JobRow], offers: Mapping[str, Offer], silent: Mapping[str, str]) -> list[Move]:
-    """Return which waiting jobs should move. Pure.
+def moves(
+    rows: Sequence[JobRow], offers: Mapping[str, Offer], stranded: Mapping[str, str], failed: Collection[str] = ()
+) -> list[Move]:
+    """Return which jobs should move. Pure.
 
     Parameters
     ----------
     rows:
-        All jobs that the index knows.
+        All jobs that may move.
     offers:
-        What each host that answers offers to these jobs.
-    silent:
-        Hosts that do not answer, with the reason.
+        What each host that answers, and is fit, offers to these jobs.
+    stranded:
+        Hosts that do not answer or are unfit, with the reason.
+    failed:
+        Ids of the jobs that failed by an unfit host's fault.
     """
-    begun = {block_of(row) for row in rows if not _waits(row)}
-    loads = {host: _Load(0, [], begun) for host in [*offers, *silent]}
-    for row in rows:
+    waits = [_waits(row, stranded, failed) for row in rows]
+    begun = {block_of(row) for row, waiting in zip(rows, waits, strict=True) if not waiting}
+    loads = {host: _Load(0, [], begun) for host in [*offers, *stranded]}
+    for row, waiting in zip(rows, waits, strict=True):
         if row.host in loads:
             loads[row.host].running += row.state == RUNNING
-            if _waits(row):
+            if waiting:
                 loads[row.host].waiting.append(row)
-    return list(_balanced(loads, offers, silent))
+    return list(_balanced(loads, offers, stranded))
 
 
-def _waits(row: JobRow) -> bool:
-    return row.state == QUEUED or (row.state == UNREACHABLE and row.known_state == QUEUED)
+def _waits(row: JobRow, stranded: Mapping[str, str], failed: Collection[str]) -> bool:
+    """Whether a job may move: what is held would be held elsewhere too, unless it is its host's fault."""
+    if row.state == QUEUED:
+        return row.host in stranded or not row.reason.startswith(HELD)
+    return (row.state == UNREACHABLE and row.known_state == QUEUED) or (row.state == FAILED and row.id in failed)
 
 
-def _balanced(loads: dict[str, _Load], offers: Mapping[str, Offer], silent: Mapping[str, str]) -> Iterator[Move]:
+def _balanced(loads: Mapping[str, _Load], offers: Mapping[str, Offer], stranded: Mapping[str, str]) -> Iterator[Move]:
     free = {host: offers[host].lanes - loads[host].running - len(loads[host].waiting) for host in offers}
     while True:
         target = max(free, key=lambda host: (free[host], -(offers[host].seconds or 0.0)), default="")
@@ -73,9 +85,9 @@ def _balanced(loads: dict[str, _Load], offers: Mapping[str, Offer], silent: Mapp
         if not target or free[target] <= 0 or not sources:
             return
         source = max(sources, key=lambda host: len(loads[host].waiting))
-        why = silent.get(source) or _faster(loads[source], offers[source], offers[target])
+        why = stranded.get(source) or _faster(loads[source], offers[source], offers[target])
         taken = [(loads[source].waiting[-1], source)]
-        together = source not in silent and offers[source].kind != offers[target].kind
+        together = source not in stranded and offers[source].kind != offers[target].kind
         if together:
             taken = _whole_block(loads, source)
         if not why or not taken:
@@ -115,24 +127,42 @@ class Mover:
     Parameters
     ----------
     specs:
-        By host and job id, the jobs as they would run there.
+        By host and job id, the jobs of the sweep as they would run there.
     offers:
         What each host offers.
+    left:
+        Ids of jobs that stay as they are: failed ones that nobody asked to run again.
     """
 
     def __init__(
-        self, fleet: Fleet, index: Index, specs: Mapping[str, Mapping[str, JobSpec]], offers: Mapping[str, Offer]
+        self,
+        fleet: Fleet,
+        index: Index,
+        sweep: str,
+        specs: Mapping[str, Mapping[str, JobSpec]],
+        offers: Mapping[str, Offer],
+        left: Collection[str] = (),
     ) -> None:
-        self._fleet, self._index, self._specs, self._offers = fleet, index, specs, offers
+        self._fleet, self._index, self._sweep, self._specs, self._offers = fleet, index, sweep, specs, offers
+        self._mine = {job for made in specs.values() for job in made} - set(left)
+        self._unfit: dict[str, str] = {}  # hosts at fault since we watch, and the reason
 
     def consider(self) -> list[str]:
         """Move what should move; return a line for each host that gave jobs away."""
-        mine = {job for made in self._specs.values() for job in made}
-        offers = {host: offer for host, offer in self._offers.items() if host in self._fleet.contacts}
-        silent = {host: "it does not answer" for host in self._fleet.silent if host in self._offers}
-        rows = [row for row in self._index.jobs() if row.id in mine]
+        rows = [row for row in self._index.jobs(self._sweep) if row.id in self._mine]
+        failed = [row.id for row in rows if row.state == FAILED]
+        faults = self._index.faults(self._sweep) if failed else {}
+        for job, fault in faults.items():
+            if job in self._mine:
+                self._unfit.setdefault(fault.host, f"{fault.kind.replace('_', ' ')} there: {fault.evidence}")
+        stranded = {**dict.fromkeys(self._fleet.silent, "it does not answer"), **self._unfit}
+        offers = {
+            host: offer
+            for host, offer in self._offers.items()
+            if host in self._fleet.contacts and host not in self._unfit
+        }
         groups: dict[tuple[str, str, str], list[Move]] = {}
-        for move in moves(rows, offers, silent):
+        for move in moves(rows, offers, stranded, faults):
             groups.setdefault((move.block or move.source, move.target, move.block), []).append(move)
         return [line for some in groups.values() if (line := self._move(some))]
 
@@ -146,7 +176,7 @@ class Mover:
         moved: dict[str, tuple[str, int]] = {}  # job id -> host where it waited, attempt that was taken back
         try:
             for source in sources:
-                asked = [(move.job.sweep, move.job.id) for move in some if move.source == source]
+                asked = [move.job for move in some if move.source == source]
                 moved.update(self._taken(source, asked, f"moved from {source} to {target}: {why}"))
             stays = bool(some[0].block) and len(moved) < len(some)
             for source in sources:
@@ -156,19 +186,25 @@ class Mover:
             return f"could not move jobs to {target}: {error.message}"
         if stays or not moved:
             return ""
-        return f"{counted(len(moved), 'waiting job')} moved from {', '.join(sources)} to {target}: {why}"
+        return f"{counted(len(moved), 'job')} moved from {', '.join(sources)} to {target}: {why}"
 
-    def _taken(self, source: str, asked: Sequence[tuple[str, str]], why: str) -> dict[str, tuple[str, int]]:
-        holder = self._holder(source)
-        taken = holder.withdraw(asked, why) if holder else []
-        return {item["id"]: (source, int(item["attempt"])) for item in taken if item["action"] == "withdrawn"}
+    def _taken(self, source: str, asked: Sequence[JobRow], why: str) -> dict[str, tuple[str, int]]:
+        """Take back what waits; what has failed is free already."""
+        free = {row.id: (source, row.attempts) for row in asked if row.state == FAILED}
+        waiting = [(row.sweep, row.id) for row in asked if row.state != FAILED]
+        holder = self._holder(source) if waiting else None
+        taken = holder.withdraw(waiting, why) if holder else []
+        return {
+            **free,
+            **{item["id"]: (source, int(item["attempt"])) for item in taken if item["action"] == "withdrawn"},
+        }
 
     def _queue(self, attempts: Mapping[str, int], host: str, source: str, why: str) -> None:
         if not attempts:
             return
         reason = f"moved from {source}: {why}" if host != source else "others of its comparison have begun here"
         specs = [replace(self._specs[host][job], placement={"host": host, "reason": reason}) for job in attempts]
-        self._fleet.contacts[host].submit(None, [spec.to_json() for spec in specs], floors=attempts)
+        self._fleet.contacts[host].submit(None, [spec.to_json() for spec in specs], floors=attempts, by_person=False)
 
     def _holder(self, source: str) -> Contact | None:
         """Who can take jobs back from a host's queue: the host itself, else another host of the same orch home."""

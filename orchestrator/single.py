@@ -53,7 +53,7 @@ def _word(argv: Sequence[str]) -> str:
         words = _split(argv[2])
     names = (posixpath.basename(word) for word in words)
     chosen = next((name for name in names if name and name not in _INTERPRETERS), posixpath.basename(argv[0]))
-    return _UNFIT.sub("_", chosen).strip("_")[:40] or "job"
+    return _UNFIT.sub("_", chosen).strip("_-.")[:40] or "job"
 
 
 def _split(text: str) -> list[str]:

@@ -103,7 +103,8 @@ def run(args: Namespace, settings: Settings, out: Output) -> int:
             out.json({"sweep": sweep.name, "answers": answers})
             out.next("orch status --watch")
             return 0
-        return _attend(fleet, index, prepared, spread, out)
+        left = {job for job, row in rows.items() if row.state == FAILED and job not in spread.placed}
+        return _attend(fleet, index, prepared, spread, left, out)
 
 
 def is_due(row: JobRow | None, keep_failed: bool) -> bool:
@@ -172,11 +173,19 @@ def _submit(
     return answers
 
 
-def _attend(fleet: Fleet, index: Index, prepared: planning.Prepared, spread: dispatching.Spread, out: Output) -> int:
+def _attend(
+    fleet: Fleet,
+    index: Index,
+    prepared: planning.Prepared,
+    spread: dispatching.Spread,
+    left: set[str],
+    out: Output,
+) -> int:
     """Watch until it is over, or until Ctrl-C: the jobs go on."""
     plan, sweep = prepared.plan, prepared.plan.sweep
     made = {host: {spec.id: spec for spec in one.specs} for host, one in prepared.plans.items()}
-    mover = Mover(fleet, index, made, spread.offers) if len(spread.offers) > 1 else None
+    several = len(spread.offers) + len(fleet.silent) > 1
+    mover = Mover(fleet, index, sweep.name, made, spread.offers, left) if several else None
     monitor = Monitor(fleet, index, sweep.name, sweep.metric, sweep.train.get("epochs"), mover)
     try:
         last = monitor.follow(out)

@@ -48,7 +48,8 @@ def run(args: Namespace, settings: Settings, out: Output) -> int:
         row = pick_one(index, args.job, args.sweep)
         shown = fleet.of(row.host).show(row.sweep, row.id)
         ahead, word = _ahead(index, row), address(index, row)
-    told = list(_tell(row, shown, ahead))
+        fences = {line.attempt: line.text for line in index.journal(row.sweep, row.id) if line.kind == "fence"}
+    told = list(_tell(row, shown, ahead, fences))
     line = story(shown["attempts"], shown["queued"], shown["held"])
     head = {"sweep": row.sweep, "id": row.id, "label": row.label, "state": row.state}
     out.json({**head, "story": line, "told": told, **shown})
@@ -67,7 +68,7 @@ def _ahead(index: Index, row: JobRow) -> int:
     return waiting.index(row.id) if row.id in waiting else 0
 
 
-def _tell(row: JobRow, shown: Mapping[str, Any], ahead: int) -> Iterator[str]:
+def _tell(row: JobRow, shown: Mapping[str, Any], ahead: int, fences: Mapping[int, str]) -> Iterator[str]:
     if row.position is None:
         yield "the sweep file no longer asks for this job: it is kept, but not counted"
     if row.state == PLANNED:
@@ -78,6 +79,8 @@ def _tell(row: JobRow, shown: Mapping[str, Any], ahead: int) -> Iterator[str]:
         yield f"it waits for a free slot; {counted(ahead, 'job')} of this sweep before it"
     for item in shown["attempts"]:
         yield from _attempt(item)
+        if fence := fences.get(item["spec"].get("attempt")):
+            yield f"  its result does not count: {fence}"
     if row.state in HOLES:
         yield "it is a hole: the same sweep again, or a retry, starts a new attempt"
     spec = (shown["attempts"][-1]["spec"] if shown["attempts"] else None) or next(iter(shown["queued"]), None)

@@ -9,7 +9,7 @@ Index.open(path)      create, migrate, refuse what it must not write         ind
 
 from .content import compare
 from .index import Index, discard
-from .rows import AttemptRow, CaseRow, Curve, EventRow, JobRow, JournalRow, Known, Span, SweepRow
+from .rows import AttemptRow, CaseRow, Curve, EventRow, Fault, JobRow, JournalRow, Known, Span, SweepRow
 from .status import PLANNED
 
 __all__ = [
@@ -18,6 +18,7 @@ __all__ = [
     "CaseRow",
     "Curve",
     "EventRow",
+    "Fault",
     "Index",
     "JobRow",
     "JournalRow",

@@ -15,7 +15,7 @@ from jobs.errors import NotFound, UsageError, disk_error
 from . import bulk, content, migrate, place, records, status
 from .door import translated
 from .lock import writer
-from .rows import AttemptRow, CaseRow, Curve, EventRow, JobRow, JournalRow, Known, Span, SweepRow
+from .rows import AttemptRow, CaseRow, Curve, EventRow, Fault, JobRow, JournalRow, Known, Span, SweepRow
 
 T = TypeVar("T")
 
@@ -190,6 +190,10 @@ class Index:
     def spans(self) -> list[Span]:
         """Return how long the jobs took that are done, oldest first."""
         return self._read(status.spans)
+
+    def faults(self, sweep: str) -> dict[str, Fault]:
+        """Return the jobs whose newest attempt failed by its host's fault, with the fault."""
+        return self._read(lambda connection: status.faults(connection, sweep))
 
     def cases(self, sweep: str) -> list[CaseRow]:
         """Return the case rows of the attempts that count."""

@@ -87,6 +87,14 @@ class Span(NamedTuple):
     step_seconds: float | None
 
 
+class Fault(NamedTuple):
+    """A failure that is its host's, not the job's: which host, the kind of failure, and the line that shows it."""
+
+    host: str
+    kind: str
+    evidence: str
+
+
 @dataclass(frozen=True, slots=True)
 class AttemptRow:
     """Everything recorded of one attempt; `spec`, `exit` and `result` are the files' objects (None when missing)."""

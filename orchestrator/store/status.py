@@ -7,7 +7,7 @@ import sqlite3
 from typing import Any
 
 from . import series
-from .rows import CaseRow, Curve, JobRow, Known, Span, SweepRow
+from .rows import CaseRow, Curve, Fault, JobRow, Known, Span, SweepRow
 
 PLANNED = "planned"  # a cell of the sweep for which no attempt is known
 
@@ -41,6 +41,12 @@ SELECT s.name, a.host, json_extract(a.spec, '$.cell.program'),
        json_extract(a.exit, '$.ended') - json_extract(a.exit, '$.started'), json_extract(a.latest, '$.values.seconds')
 FROM attempt a JOIN job j ON j.id = a.job_id JOIN sweep s ON s.id = j.sweep_id
 WHERE a.state = 'done' AND a.final AND a.exit IS NOT NULL AND a.spec IS NOT NULL AND a.host IS NOT NULL ORDER BY a.id
+"""
+
+_FAULTS = """
+SELECT j.uid, a.host, json_extract(a.exit, '$.failure.kind'), json_extract(a.exit, '$.failure.evidence')
+FROM job j JOIN sweep s ON s.id = j.sweep_id JOIN attempt a ON a.id = j.latest_id
+WHERE s.name = ? AND a.state = 'failed' AND json_extract(a.exit, '$.decision.action') = 'other_host'
 """
 
 _OWNERS = """
@@ -112,6 +118,13 @@ def spans(connection: sqlite3.Connection) -> list[Span]:
     """Return how long the jobs took that are done, oldest first."""
     rows = connection.execute(_SPANS)
     return [Span(*row) for row in rows if isinstance(row[3], int | float) and row[3] >= 0]
+
+
+def faults(connection: sqlite3.Connection, sweep: str) -> dict[str, Fault]:
+    """Return the jobs whose newest attempt failed by its host's fault: job id -> fault."""
+    return {
+        uid: Fault(host, kind, evidence or "") for uid, host, kind, evidence in connection.execute(_FAULTS, (sweep,))
+    }
 
 
 def _loaded(row: tuple[Any, ...]) -> tuple[Any, ...]:
