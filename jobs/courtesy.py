@@ -159,8 +159,10 @@ def refusal(
     crowded = crowd(card, neighbours, wishes.foreign_mb, now)
     if crowded:
         return crowded
-    if hidden_mb + sum(one.memory_mb or 0 for one in neighbours) > wishes.foreign_mb:
-        return "GPU {} has {} in use by processes that nvidia-smi does not name".format(card.index, amount(hidden_mb))
+    foreign = hidden_mb + sum(one.memory_mb or 0 for one in neighbours)
+    if foreign > wishes.foreign_mb:
+        text = "GPU {} has {} in use by processes that nvidia-smi does not name"
+        return text.format(card.index, amount(foreign)) + (", or names with little" if neighbours else "")
     free = None
     if card.memory_total_mb is not None and card.memory_used_mb is not None:
         free = card.memory_total_mb - card.memory_used_mb

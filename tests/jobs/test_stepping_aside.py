@@ -20,7 +20,9 @@ from standins.cards import Cards
 from jobs import guestbook
 from jobs.attempt import read_exit
 
-pytestmark = pytest.mark.skipif(os.name != "posix" or os.getuid() != 0, reason="strangers need another user: run as root")
+pytestmark = pytest.mark.skipif(
+    os.name != "posix" or os.getuid() != 0, reason="strangers need another user: run as root"
+)
 STRANGER = 1234  # user id without a name on this machine
 GPU = {"gpus": 1}
 # Counts to six, a step at a time; a stop is obeyed at once, and the next attempt goes on where the former was.
@@ -122,7 +124,9 @@ def test_a_job_steps_aside_for_a_stranger_and_comes_back(
     until(lambda: "GPU 0 is used by 1234 (9.1 GB, standard, pid" in reason(host, one), what="it says for whom it waits")
     record: Any = read_exit(host.folder(one))
     assert record["failure"]["kind"] == "foreign_pressure"
-    assert "GPU 0 is used by 1234 (9.1 GB, standard, pid {}) since ".format(stranger.pid) in record["failure"]["evidence"]
+    assert (
+        "GPU 0 is used by 1234 (9.1 GB, standard, pid {}) since ".format(stranger.pid) in record["failure"]["evidence"]
+    )
     assert record["decision"]["wait_s"] == 1.0
     assert stranger.signals == ["ready"], "a stranger is never signalled"
     assert stranger.process.poll() is None

@@ -28,6 +28,7 @@ class Cards:
         self._cards = [{"index": number, "uuid": f"GPU-{number}", **about} for number in range(count)]
         self._apps: list[list[dict[str, object]]] = [[] for _ in self._cards]
         self.extra = [0 for _ in self._cards]  # MiB in use by nobody that is named
+        self._fault: str | None = None
         self._tell()
 
     def come(self, pid: int, memory: int = 9318, card: int = 0, name: str = "/opt/abaqus/bin/standard") -> None:
@@ -45,11 +46,16 @@ class Cards:
         self.extra[card] = memory
         self._tell()
 
+    def fault(self, fault: str | None) -> None:
+        """Let the driver be in trouble (`driver`, `lost`), or well again."""
+        self._fault = fault
+        self._tell()
+
     def _tell(self) -> None:
         cards = [
             {**card, "memory.used": extra + sum(int(str(app["used_memory"])) for app in apps), "apps": apps}
             for card, apps, extra in zip(self._cards, self._apps, self.extra, strict=True)
         ]
         fresh = self._path.with_suffix(".new")
-        fresh.write_text(json.dumps({"driver": "545.23.08", "cuda": "12.3", "fault": None, "cards": cards}))
+        fresh.write_text(json.dumps({"driver": "545.23.08", "cuda": "12.3", "fault": self._fault, "cards": cards}))
         fresh.replace(self._path)
