@@ -64,8 +64,11 @@ class Agent:
         return {**about, **place, "keeper": keeper}
 
     def _rouse(self) -> bool:
-        """See to it that a keeper works when the queue is not empty; whoever fills an empty one rouses it himself."""
-        if not self.queue.batches():
+        """See to it that a keeper works when something waits, and that what ended attempts left to be done is done.
+
+        An idle host has neither, and is spared the keeper's imports.
+        """
+        if not self.queue.batches() and not (os.path.isdir(self.local.locks) and os.listdir(self.local.locks)):
             return False
         from .keeper import rouse
 

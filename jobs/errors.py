@@ -4,6 +4,7 @@
     +-- UsageError               exit 2   the request cannot be understood
     |   +-- SpecError                     ... because of a line in a file
     +-- NotFound                 exit 3   no such sweep, job, data set or host
+    |   +-- NoHome                        ... or no orch home, where none was to be made
     +-- AccessError              exit 4   authentication or host key
     +-- Unreachable              exit 5   the host does not answer
     +-- Findings                 exit 6   it ran well, and found something
@@ -68,6 +69,12 @@ class NotFound(OrchError):
     exit_code = 3
 
 
+class NoHome(NotFound):
+    """A host has no orch home: nothing of ours ever ran there."""
+
+    code = "NO_HOME"
+
+
 class AccessError(OrchError):
     """A host refuses us, or we refuse its key."""
 
@@ -120,6 +127,7 @@ _TREE = {
         UsageError,
         SpecError,
         NotFound,
+        NoHome,
         AccessError,
         Unreachable,
         Findings,

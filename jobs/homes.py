@@ -10,7 +10,7 @@ from typing import Any, Dict, Iterator
 
 from . import CONTRACT
 from .atomic import read_json, write_bytes
-from .errors import ContractError, NotFound, disk_error
+from .errors import ContractError, NoHome, disk_error
 from .folder import Home
 
 
@@ -19,7 +19,7 @@ def open_home(path: str, create: bool = True) -> "tuple[Home, Dict[str, Any]]":
 
     Raises
     ------
-    NotFound
+    NoHome
         There is none and `create` is false.
     ContractError
         A newer orch wrote it.
@@ -30,7 +30,7 @@ def open_home(path: str, create: bool = True) -> "tuple[Home, Dict[str, Any]]":
     identity = read_json(home.identity)
     if identity is None:
         if not create:
-            raise NotFound("no orch home at {}".format(home.path), "orch init, or name another: --home FOLDER")
+            raise NoHome("no orch home at {}".format(home.path), "orch init, or name another: --home FOLDER")
         identity = _make(home)
     if not isinstance(identity, dict) or not {"contract", "id", "secret"} <= set(identity):
         text = "{} is damaged: pseudonyms and locks hang on it".format(home.identity)

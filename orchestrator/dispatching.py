@@ -17,6 +17,7 @@ from .fleet import Fleet
 from .places import Place
 from .planning import Prepared
 from .store import Index
+from .words import counted
 
 
 @dataclass(frozen=True)
@@ -102,13 +103,20 @@ def _offers(index: Index, places: Mapping[str, Place], prepared: Prepared) -> li
         needs = {"cpus": wanted.cpus, "gpus": wanted.gpus} if wanted else {}
         lanes = placement.lanes(needs, room.cpus, room.gpus, room.parallel)
         if lanes:
-            offers.append(placement.Offer(name, place.kind, lanes, pace.get(name), ahead[name]))
+            offers.append(placement.Offer(name, place.kind, lanes, pace.get(place.shown), ahead[place.shown]))
     if not offers:
-        raise UsageError(
-            f"none of {', '.join(places)} can run these jobs: they ask for more than any of them has",
-            "orch doctor --all shows what they have; resources: in the sweep says what is asked for",
-        )
+        raise _too_much(places, prepared)
     return offers
+
+
+def _too_much(places: Mapping[str, Place], prepared: Prepared) -> UsageError:
+    """More cards than any host has: the only need that a host cannot stretch."""
+    wanted = max(spec.resources.gpus for made in prepared.plans.values() for spec in made.specs)
+    has = ", ".join(f"{place.shown} has {place.capacity().gpus}" for place in places.values())
+    return UsageError(
+        f"a job needs {counted(wanted, 'GPU')}; {has}",
+        "ask for fewer (resources: {gpus: N} in the sweep), or choose another host: orch hosts",
+    )
 
 
 def _made_for(prepared: Prepared, due: Sequence[JobSpec], outcome: placement.Placed) -> tuple[JobSpec, ...]:

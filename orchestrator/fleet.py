@@ -11,7 +11,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
 from typing import Any, NamedTuple
 
-from jobs.errors import NotFound, OrchError, Unreachable
+from jobs.errors import NoHome, OrchError, Unreachable
 
 from .config import Settings
 from .dispatch import LOCAL, Contact
@@ -78,7 +78,7 @@ class Fleet:
             for name, found in zip(hosts, pool.map(reach, hosts), strict=True):
                 if isinstance(found, Contact):
                     contacts[name] = found
-                elif not (isinstance(found, NotFound) and not create):
+                elif not isinstance(found, NoHome):
                     silent[name] = found
         fleet = cls(contacts, silent)
         fleet._drop_twins()

@@ -149,12 +149,16 @@ class Mover:
 
     def consider(self) -> list[str]:
         """Move what should move; return a line for each host that gave jobs away."""
-        rows = [row for row in self._index.jobs(self._sweep) if row.id in self._mine]
+        names = {contact.shown: contact.name for contact in self._fleet.contacts.values()}
+        mine = (row for row in self._index.jobs(self._sweep) if row.id in self._mine)
+        rows = [row._replace(host=names.get(row.host, row.host)) for row in mine]
         failed = [row.id for row in rows if row.state == FAILED]
         faults = self._index.faults(self._sweep) if failed else {}
         for job, fault in faults.items():
             if job in self._mine:
-                self._unfit.setdefault(fault.host, f"{fault.kind.replace('_', ' ')} there: {fault.evidence}")
+                self._unfit.setdefault(
+                    names.get(fault.host, fault.host), f"{fault.kind.replace('_', ' ')} there: {fault.evidence}"
+                )
         stranded = {**dict.fromkeys(self._fleet.silent, "it does not answer"), **self._unfit}
         offers = {
             host: offer

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from jobs import briefing, gpu, limits
+from jobs import briefing, gpu, host, limits
 from jobs.atomic import read_json
 from jobs.errors import NotFound, OrchError
 from jobs.folder import Home
@@ -43,6 +43,11 @@ class Place(ABC):
     """
 
     name: str
+
+    @property
+    def shown(self) -> str:
+        """Its name in the index."""
+        return self.name
 
     @abstractmethod
     def pinned(self, sweep: str) -> Snapshot | None:
@@ -125,6 +130,11 @@ class LocalPlace(Place):
     ) -> None:
         self.settings, self.home, self.identity, self.progress = settings, home, identity, progress
         self._program: Program | None = None
+
+    @property
+    def shown(self) -> str:
+        """See `Place`."""
+        return host.name()
 
     def pinned(self, sweep: str) -> Snapshot | None:
         """See `Place`."""

@@ -70,7 +70,9 @@ def run(args: Namespace, settings: Settings, out: Output) -> int:
             out.json({"sweep": args.name, "host": place.name, "jobs": answers})
             out.next("orch status --watch")
             return 0
-        return _follow(contact, specs[0], out)
+        code = _follow(contact, specs[0], out)
+        refresh(fleet, index, [args.name])
+        return code
 
 
 def _commands(args: Namespace) -> list[tuple[str, ...]]:
@@ -96,7 +98,7 @@ def _choose(index: Index, places: dict[str, Place], resources: Resources) -> str
         room = place.capacity()
         lanes = placement.lanes(needs, room.cpus, room.gpus, room.parallel)
         if lanes:
-            offers.append(placement.Offer(name, name, lanes, None, ahead.count(name)))
+            offers.append(placement.Offer(name, name, lanes, None, ahead.count(place.shown)))
     if not offers:
         raise UsageError(f"no host has {counted(resources.gpus, 'GPU')} for it", "orch hosts lists what they have")
     return next(iter(placement.place([placement.Block("", ("job",))], offers).hosts.values()))

@@ -6,11 +6,11 @@ import shlex
 import time
 from argparse import Namespace
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from jobs.spec import JobSpec
-from jobs.state import DONE, FAILED, HOLES
+from jobs.state import DONE, FAILED, HOLES, QUEUED, RUNNING
 
 from .. import dispatching, planning, price
 from ..collect import own_index, refresh
@@ -23,7 +23,7 @@ from ..plan import Plan
 from ..progress import Progress, counts_text
 from ..store import PLANNED, Index, JobRow
 from ..sweep import TRAINER
-from ..words import counted
+from ..words import counted, listed
 from .choosing import open_fleet, ready
 from .output import Output
 from .parser import Parser
@@ -132,8 +132,28 @@ def _tell_plan(
     known = {state: count for state, count in present.items() if state != PLANNED}
     if known:
         out.note(f"  already there: {counts_text(known)}; {counted(len(spread.specs), 'job')} to run")
+    for line in _tell_changes(prepared, rows):
+        out.note(f"  {line}")
     for line in spread.lines:
         out.note(f"  {line}")
+
+
+def _tell_changes(prepared: planning.Prepared, rows: Mapping[str, JobRow]) -> Iterator[str]:
+    """Which cells the sweep file asks for since the last time, and which no more."""
+    before = {job: row for job, row in rows.items() if row.position is not None}
+    cells = {cell["id"]: cell["label"] for cell in prepared.record["cells"]}
+    new = [label for job, label in cells.items() if job not in before]
+    gone = [row for job, row in before.items() if job not in cells]
+    if before and new:
+        yield f"new in the sweep file: {counted(len(new), 'cell')} ({listed(new)})"
+    if gone:
+        yield (
+            f"no longer in the sweep file: {counted(len(gone), 'cell')} ({listed([row.label for row in gone])}); "
+            "kept, but not counted"
+        )
+    alive = [row.label for row in gone if row.state in (QUEUED, RUNNING)]
+    if alive:
+        yield f"of them {counted(len(alive), 'job')} not ended yet: orch stop LABEL ends one ({listed(alive)})"
 
 
 def _command(args: Namespace) -> str:

@@ -27,11 +27,6 @@ def run(args: Namespace, settings: Settings, out: Output) -> int:
     """Ask all hosts side by side; a silent one is told of, and what it runs is not counted dead."""
     began = time.monotonic()
     with own_index(settings) as index, Fleet.open(settings, every_host(settings), create=False) as fleet:
-        if not fleet.contacts and not fleet.silent:
-            out.json({"hosts": {}, "sweeps": {}})
-            out.note("no host has an orch home yet")
-            out.next("orch sweep augmentations --hosts HOST")
-            return 0
         refresh(fleet, index)
         counts = {row.name: dict(measure(index.jobs(row.name), None, {}).counts) for row in index.sweeps()}
     said = dict.fromkeys(fleet.contacts, "asked") | {name: error.message for name, error in fleet.silent.items()}
@@ -40,5 +35,8 @@ def run(args: Namespace, settings: Settings, out: Output) -> int:
         out.result(f"{name}  {counts_text(states)}")
     for name, error in fleet.silent.items():
         out.warning(f"{name} does not answer: {error.message}")
+    if not counts:
+        out.note("no sweep has run yet")
+        out.next("orch sweep augmentations")
     out.note(f"{counted(len(fleet.contacts), 'host')} asked in {time.monotonic() - began:.1f} s")
     return 0

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ..store import AttemptRow
+from ..words import listed
 from .facts import Fact
 from .summary import Strategy, Summary
 
@@ -22,7 +23,6 @@ ONE_SEED = (
     "There is one seed per cell, so luck of training is not separated from the effect of a strategy:"
     " this order is a hypothesis, not a finding."
 )
-_LISTED = 6  # labels that one warning names
 
 
 def headline(summary: Summary) -> str:
@@ -87,8 +87,8 @@ def _missing(summary: Summary) -> list[str]:
     by_state: dict[str, list[str]] = {}
     for job in summary.holes:
         by_state.setdefault(job.state, []).append(job.label)
-    listed = "; ".join(f"{state}: {_names(labels)}" for state, labels in by_state.items())
-    return [f"{_count(len(summary.holes), 'cell')} of {len(summary.jobs)} without a result ({listed})."]
+    told = "; ".join(f"{state}: {listed(labels)}" for state, labels in by_state.items())
+    return [f"{_count(len(summary.holes), 'cell')} of {len(summary.jobs)} without a result ({told})."]
 
 
 def _unequal_patients(summary: Summary) -> list[str]:
@@ -110,8 +110,8 @@ def _undefined(summary: Summary) -> list[str]:
 
 
 def _differs(fact: Fact) -> str:
-    listed = "; ".join(f"{value}: {_names(labels)}" for value, labels in fact.values.items())
-    return f"Not all results share the same {fact.name} ({listed})."
+    told = "; ".join(f"{value}: {listed(labels)}" for value, labels in fact.values.items())
+    return f"Not all results share the same {fact.name} ({told})."
 
 
 def _uncommitted(fact: Fact) -> str:
@@ -169,13 +169,8 @@ def _states(summary: Summary) -> str:
     counted: dict[str, int] = {}
     for job in summary.jobs:
         counted[job.state] = counted.get(job.state, 0) + 1
-    listed = ", ".join(f"{number} {state}" for state, number in counted.items())
-    return f"{_count(len(summary.jobs), 'cell')}" + (f", {listed}" if listed else "")
-
-
-def _names(labels: Sequence[str]) -> str:
-    more = f" and {len(labels) - _LISTED} more" if len(labels) > _LISTED else ""
-    return ", ".join(labels[:_LISTED]) + more
+    told = ", ".join(f"{number} {state}" for state, number in counted.items())
+    return f"{_count(len(summary.jobs), 'cell')}" + (f", {told}" if told else "")
 
 
 def _count(number: int, one: str, many: str = "") -> str:

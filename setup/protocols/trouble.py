@@ -71,6 +71,72 @@ KIND_WORDS = {
             "`orch logs JOB`; after mending it `orch retry JOB`", "`orch logs JOB` ; après correction `orch retry JOB`"
         ),
     ),
+    "gpu_lost": (
+        Text("the graphics card has stopped answering", "la carte graphique ne répond plus"),
+        Text(
+            "the administrator must look at it, often with a restart; afterwards `orch release --gpus`. A sweep with "
+            "`--hosts` goes on elsewhere",
+            "l'administrateur doit intervenir, souvent par un redémarrage ; ensuite `orch release --gpus`. Une série "
+            "lancée avec `--hosts` continue ailleurs",
+        ),
+    ),
+    "driver_mismatch": (
+        Text("torch is too new for the graphics driver", "torch est trop récent pour le pilote graphique"),
+        Text(
+            "`orch setup --host HOST`; after an update of the driver the machine must be restarted",
+            "`orch setup --host HOST` ; après une mise à jour du pilote, il faut redémarrer la machine",
+        ),
+    ),
+    "foreign_pressure": (
+        Text("somebody else needs the graphics card", "quelqu'un d'autre a besoin de la carte graphique"),
+        Text(
+            "nothing: it goes on by itself once the card is free",
+            "rien : le calcul reprend de lui-même quand la carte est libre",
+        ),
+    ),
+    "gpu_busy": (
+        Text("somebody has the card for himself", "quelqu'un s'est réservé la carte"),
+        Text(
+            "`nvidia-smi` names the owner: ask, then `orch retry JOB`",
+            "`nvidia-smi` dit qui : demandez, puis `orch retry JOB`",
+        ),
+    ),
+    "timeout": (
+        Text("it took longer than it may", "il a dépassé la durée permise"),
+        Text(
+            "raise `resources.time_limit` in the sweep, then `orch retry JOB`: it goes on",
+            "augmentez `resources.time_limit` dans la série, puis `orch retry JOB` : il reprend où il en était",
+        ),
+    ),
+    "killed": (
+        Text("somebody, or the system, ended it", "quelqu'un, ou le système, l'a arrêté"),
+        Text(
+            "it starts again once by itself; then `orch retry JOB`",
+            "il repart une fois de lui-même ; ensuite `orch retry JOB`",
+        ),
+    ),
+    "crashed": (
+        Text("the program crashed", "le programme s'est effondré"),
+        Text("`orch logs JOB` shows its last words", "`orch logs JOB` montre ses derniers mots"),
+    ),
+    "host_rebooted": (
+        Text("the machine was restarted", "la machine a redémarré"),
+        Text(
+            "nothing: it goes on from its last checkpoint; else `orch retry JOB`",
+            "rien : il reprend au dernier point de sauvegarde ; sinon `orch retry JOB`",
+        ),
+    ),
+    "exit_status_lost": (
+        Text("what watched over it was killed", "ce qui le surveillait a été arrêté"),
+        Text(
+            "nobody knows whether it worked: `orch logs JOB`, then `orch retry JOB`",
+            "personne ne sait s'il a réussi : `orch logs JOB`, puis `orch retry JOB`",
+        ),
+    ),
+    "unknown": (
+        Text("the program says no more than that it failed", "le programme dit seulement qu'il a échoué"),
+        Text("`orch logs JOB`", "`orch logs JOB`"),
+    ),
 }
 
 

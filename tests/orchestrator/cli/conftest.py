@@ -5,17 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 import pytest
-from ground import Ground
+from ground import Ground, Said
 
 from orchestrator.cli import main
-
-
-class Said:
-    """Exit code and both streams of one call."""
-
-    def __init__(self, code: int, out: str, err: str) -> None:
-        self.code, self.out, self.err = code, out, err
-
 
 Orch = Callable[..., Said]
 

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 from lab.cluster import USER, Lab
-from standins import parity_program, small_torch
 
 from jobs import envs
 from jobs.atomic import write_json
@@ -22,6 +21,7 @@ from .conftest import Orch
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("needs_arm")]
 HOSTS = ("nodal", "grace", "ada")
+STANDINS = Path(__file__).parents[2] / "standins"
 PROGRAM = f"/home/{USER}/standins/parity_program.py"
 
 
@@ -33,8 +33,8 @@ def program(lab: Lab, orch_home: Home, tmp_path: Path, monkeypatch: pytest.Monke
     (tmp_path / "site.yaml").write_text("hosts:\n" + "".join(f"  {name}: {{ssh: {name}}}\n" for name in HOSTS))
     home, folder = lab.user_home / ".orch", lab.user_home / "standins"
     folder.mkdir()
-    for module in (parity_program, small_torch):
-        shutil.copy(str(module.__file__), folder)
+    for name in ("parity_program.py", "small_torch.py"):  # never imported here: it would take real torch's name
+        shutil.copy(STANDINS / name, folder)
     for arch in ("x86_64", "aarch64"):
         place = EnvFolder(str(home), arch, "0123456789ab")
         Path(place.python).parent.mkdir(parents=True)

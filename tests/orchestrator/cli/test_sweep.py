@@ -166,6 +166,20 @@ def test_a_cell_that_left_the_file_is_kept_but_not_counted(orch: Orch, ground: G
     assert ground.ran() == ["1", "2", "3"]
 
 
+def test_a_file_that_changes_while_it_runs(orch: Orch, ground: Ground) -> None:
+    hold = "while ! test -e go; do sleep 0.02; done"
+    ground.sweep("s", f": {{n}}; {hold}", "{n: [1, 2]}")
+    orch("sweep", "s", "--detach", "--parallel", "2")
+    ground.sweep("s", f": {{n}}; {hold}", "{n: [2, 3, 4]}")
+    told = orch("sweep", "s", "--detach").err
+    assert "new in the sweep file: 2 cells (n=3, n=4)" in told
+    assert "no longer in the sweep file: 1 cell (n=1); kept, but not counted" in told
+    assert "of them 1 job not ended yet: orch stop LABEL ends one (n=1)" in told
+    ground.write("go")
+    assert orch("sweep", "s").code == 0
+    assert set(ground.states("s").values()) == {"done"}
+
+
 @pytest.mark.parametrize(
     ("script", "said"),
     [
