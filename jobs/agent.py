@@ -26,6 +26,7 @@ from .homes import open_home
 from .lease import holding
 from .queue import Queue, waiting_everywhere
 from .state import ENDED, RUNNING, Verdict, judge
+from .waits import Waits
 
 if TYPE_CHECKING:
     from .collector import Collector
@@ -218,7 +219,8 @@ class Agent:
             found.append({"spec": spec, "verdict": verdict.to_json(), **files, **ending})
         queued = [entry.job for entry in self.queue.waiting() if entry.key[:2] == (sweep, job)]
         held = next(filter(None, map(Holds(self.local).why, queued)), "")
-        return {"attempts": found, "queued": queued, "held": held}
+        waits = next(filter(None, map(Waits(self.local).why, queued)), "")
+        return {"attempts": found, "queued": queued, "held": held, "waits": waits}
 
     def note(self, sweep: str, job: Optional[str], kind: str, text: str) -> Reply:
         """Add a note or a tag to the journal of the orch home."""

@@ -25,6 +25,7 @@ from .errors import OrchError
 from .failure import Proof, diagnose
 from .folder import Home, HostFolder, RunFolder
 from .lease import take
+from .lookout import Lookout
 from .proofs import lost_card, memory_kill, oom_counter, oom_kills, silent_disk
 from .slots import Lease
 from .spawn import spawn
@@ -66,6 +67,7 @@ class Watch:
         self.kill_at: Optional[float] = None  # monotonic time of the SIGKILL to come, once a stop was asked for
         self.limit_at: Optional[float] = None  # monotonic time at which its time limit is over
         self.stopped = self.timed_out = self.owes = False  # a person's stop; over its limit; something is left to do
+        self.lookout = Lookout(job, local, lease)
         self.oom = oom_counter()
         self.oom_before = 0
         self.child = 0
@@ -126,6 +128,7 @@ class Watch:
             self._say_why_not(argv, error)
         finally:
             os.set_inheritable(lock, False)
+        self.lookout.begin()
         self.child_start = host.start_time(self.child) if self.child else None
         self._write_identity(lock)
         self.say(STARTED)
@@ -162,6 +165,7 @@ class Watch:
             self._heed(self._next_signal())
             first = self._reap(self.child)
         self._end_leftovers()
+        self.lookout.end()
         _, status, usage = first
         number = os.WTERMSIG(status) if os.WIFSIGNALED(status) else None
         code = 128 + number if number else os.WEXITSTATUS(status)
@@ -180,24 +184,29 @@ class Watch:
             found = result if result[0] == wanted else found
 
     def _next_signal(self) -> int:
-        """The next signal, or 0 when a time has come: for SIGKILL, or that of the time limit."""
-        due = min((at for at in (self.kill_at, self.limit_at) if at is not None), default=None)
+        """The next signal, or 0 when a time has come: for SIGKILL, that of the time limit, or for a look around."""
+        due = min((at for at in (self.kill_at, self.limit_at, self.lookout.due) if at is not None), default=None)
         if due is None:
             return signal.sigwaitinfo(_WATCHED).si_signo
         came = signal.sigtimedwait(_WATCHED, max(0.0, due - time.monotonic()))
         return came.si_signo if came else 0
 
     def _heed(self, number: int) -> None:
-        if number == 0 and self.kill_at is None:
-            self.timed_out, self.limit_at = True, None
-            self._ask_to_leave(stop.GRACE)
-        elif number == 0:
+        now = time.monotonic()
+        if number == 0 and self.kill_at is not None and self.kill_at <= now:
             _signal_tree(signal.SIGKILL)
-            self.kill_at = time.monotonic() + 1.0
+            self.kill_at = now + 1.0
+        elif number == 0 and self.limit_at is not None and self.limit_at <= now:
+            self.timed_out, self.limit_at, self.lookout.due = True, None, None
+            self._ask_to_leave(stop.GRACE)
+        elif number == 0 and self.lookout.due is not None and self.lookout.due <= now:
+            if self.lookout.look():
+                self.limit_at = None
+                self._ask_to_leave(self.lookout.grace)
         elif number in (signal.SIGTERM, signal.SIGINT):
             grace = stop.grace_of(self.folder)
             if grace is not None:  # else it was meant for an attempt that has ended, or for everybody on this machine
-                self.stopped, self.limit_at = True, None
+                self.stopped, self.limit_at, self.lookout.due = True, None, None
                 self._ask_to_leave(grace)
 
     def _ask_to_leave(self, grace: float) -> None:
@@ -246,6 +255,8 @@ class Watch:
         if self.timed_out:
             limit = self.job["resources"]["time_limit_s"]
             proved = Proof("timeout", "over its time limit of {:g} s, by the watcher's clock".format(limit))
+        elif self.lookout.reason:
+            proved = Proof("foreign_pressure", self.lookout.reason)
         elif ended.status == 128 + signal.SIGKILL:
             proved = memory_kill(self.oom, self.oom_before, self.child, self.child_start)
         failure = diagnose(self.folder, ended.status, ended.signal, proved)
@@ -291,6 +302,7 @@ def _live(home: Home, local: HostFolder, lease: Lease, talk: socket.socket, orph
         os.setsid()
         close_all_but({0, 1, 2, talk.fileno(), *lease.descriptors})
         _become_subreaper()
+        lease.sign()
         signal.pthread_sigmask(signal.SIG_BLOCK, _WATCHED)
         dismissed = _serve(home, local, lease, talk)
         os.chdir("/")
