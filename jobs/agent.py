@@ -17,7 +17,7 @@ import time
 from typing import TYPE_CHECKING, Any, BinaryIO, Callable, Dict, Generator, Iterable, Iterator, List, Optional, Tuple
 
 from . import CONTRACT, __version__, attempt, host, stop
-from .atomic import read_json
+from .atomic import read_json, write_json
 from .errors import ContractError, NotFound, OrchError, UsageError, disk_error
 from .events import EventWriter, read
 from .folder import HostFolder, RunFolder
@@ -47,13 +47,21 @@ class Agent:
         self.source = source
         self.collector: Optional[Collector] = None
 
-    def open(self, home: str, create: bool = True) -> Reply:
-        """Open (or make) an orch home on this host; replay what was spooled, see to the queue."""
+    def open(self, home: str, create: bool = True, courtesy: Optional[Dict[str, Any]] = None) -> Reply:
+        """Open (or make) an orch home on this host; replay what was spooled, see to the queue.
+
+        Parameters
+        ----------
+        courtesy:
+            How this user shares the cards from now on (`courtesy.Wishes`); None: as before.
+        """
         self.home, identity = open_home(home, create)
         self.local = HostFolder.of(identity["id"])
         _private_folder(self.local.path)
         self.queue = Queue(self.home, host.name())
         attempt.replay_spool(self.local)
+        if courtesy is not None and courtesy != read_json(self.local.wishes):
+            write_json(self.local.wishes, courtesy, sync=False)
         if os.path.exists(self.home.dead(host.name())):
             from .moving import heed_declaration
 
@@ -282,7 +290,7 @@ VERBS: Dict[str, str] = {
     **dict.fromkeys(TRUTHS, "truths"),
     **dict.fromkeys(SERVERS, "servers"),
     "ask_program": "asking",
-    "release": "releasing",
+    **dict.fromkeys(("release", "courtesies"), "releasing"),
     **dict.fromkeys(LOCAL, "vscode_local"),
 }
 HOMELESS = ("open", "probe", *TRUTHS, *SERVERS, *LOCAL, "environments", "survey", "ask_program")  # need no open home

@@ -215,8 +215,16 @@ def sign(descriptors: Sequence[int]) -> None:
 def _signatures(folder: str, uuid: str) -> List[Tuple[int, int]]:
     """User and process of each living holder of a card or of a part of it."""
     names = [name for name in os.listdir(folder) if name.partition(".")[0] == uuid]
-    found = (_signature(read_json(os.path.join(folder, name))) for name in names)
+    found = (_signature(_said(os.path.join(folder, name))) for name in names)
     return [one for one in found if one]
+
+
+def _said(path: str) -> Any:
+    """What stands in a file of the common folder, where anybody may have put anything."""
+    try:
+        return read_json(path)
+    except OSError:
+        return None
 
 
 def _signature(said: Any) -> Optional[Tuple[int, int]]:

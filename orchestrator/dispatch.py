@@ -59,7 +59,9 @@ class Contact:
     ) -> None:
         (member,) = chosen(settings, [host or LOCAL], every=False)
         self.name = member.name
-        self.wire = connect(member, ("open", {"home": member.home or REMOTE_HOME, "create": create}))
+        wishes = None if member.courtesy is None else dict(member.courtesy)
+        opening = {"home": member.home or REMOTE_HOME, "create": create, "courtesy": wishes}
+        self.wire = connect(member, ("open", opening))
         self._ahead = (ahead, self.wire.post(ahead[0], **ahead[1])) if ahead else None
         try:
             hello = self.wire.answer(self.wire.first)

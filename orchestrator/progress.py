@@ -9,6 +9,7 @@ from typing import Any
 
 from jobs.holds import HELD
 from jobs.state import DONE, ENDED, FAILED, INTERRUPTED, QUEUED, RUNNING, STOPPED, UNREACHABLE
+from jobs.waits import WAITS
 
 from .store import PLANNED, JobRow
 
@@ -33,6 +34,8 @@ class Progress:
         Best value so far, with the label of its job, or None.
     running, troubled:
         Rows of the running jobs; of those that failed, were stopped or interrupted, or cannot be reached.
+    waits:
+        Jobs that wait for other people's work to end, or for a time, with the reason.
     held:
         Rows of the jobs that wait on purpose.
     """
@@ -46,6 +49,7 @@ class Progress:
     running: tuple[JobRow, ...]
     troubled: tuple[JobRow, ...]
     held: tuple[JobRow, ...] = ()
+    waits: tuple[JobRow, ...] = ()
 
     @property
     def over(self) -> bool:
@@ -90,6 +94,7 @@ def measure(
         running=running,
         troubled=tuple(row for row in current if row.state in (FAILED, STOPPED, INTERRUPTED, UNREACHABLE)),
         held=tuple(row for row in current if row.state == QUEUED and row.reason.startswith(HELD)),
+        waits=tuple(row for row in current if row.state == QUEUED and row.reason.startswith(WAITS)),
     )
 
 

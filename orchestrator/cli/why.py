@@ -75,6 +75,8 @@ def _tell(row: JobRow, shown: Mapping[str, Any], ahead: int, fences: Mapping[int
         yield "it was never queued"
     if shown["held"]:
         yield shown["held"]
+    elif shown["waits"]:
+        yield shown["waits"]
     elif row.state == QUEUED:
         yield f"it waits for a free slot; {counted(ahead, 'job')} of this sweep before it"
     for item in shown["attempts"]:
