@@ -31,7 +31,6 @@ def courtesies(agent: "Agent", since: float = 0.0) -> Dict[str, Any]:
     from . import cards, gpu, guestbook
 
     wishes, apps = cards.wishes_of(agent.local), gpu.apps() or []
-    cards.make_common(agent.local.cards)
     now = [
         {"card": card.index, "who": one.words()}
         for card in gpu.cards()
