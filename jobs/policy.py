@@ -35,6 +35,7 @@ TABLE: Mapping[str, Rule] = {
     "gpu_lost": Rule(OTHER_HOST),
     "driver_mismatch": Rule(OTHER_HOST),
     "foreign_pressure": Rule(RETRY, None),
+    "preempted": Rule(RETRY, 20),
     "gpu_busy": Rule(RETRY, 3),
     "out_of_memory_gpu": Rule(RETRY_SMALLER, None),
     "out_of_memory": Rule(RETRY_SMALLER, None),

@@ -18,7 +18,7 @@ import time
 import traceback
 from typing import Any, Callable, Dict, List, NamedTuple, NoReturn, Optional, Set, TypeVar
 
-from . import host, stop
+from . import host, slurm, stop
 from .aftermath import decided, follow
 from .attempt import handed_in, publish, read_result, record_exit
 from .errors import OrchError
@@ -66,6 +66,8 @@ class Watch:
         self.kill_at: Optional[float] = None  # monotonic time of the SIGKILL to come, once a stop was asked for
         self.limit_at: Optional[float] = None  # monotonic time at which its time limit is over
         self.stopped = self.timed_out = self.owes = False  # a person's stop; over its limit; something is left to do
+        self.task = str((lease.device.get("slurm") or {}).get("job") or "")  # Slurm's job that we are, if it started us
+        self.evicted = False  # Slurm asked us to leave
         self.oom = oom_counter()
         self.oom_before = 0
         self.child = 0
@@ -199,6 +201,9 @@ class Watch:
             if grace is not None:  # else it was meant for an attempt that has ended, or for everybody on this machine
                 self.stopped, self.limit_at = True, None
                 self._ask_to_leave(grace)
+            elif self.task and number == signal.SIGTERM:
+                self.evicted, self.limit_at = True, None
+                self._ask_to_leave(stop.GRACE)
 
     def _ask_to_leave(self, grace: float) -> None:
         kill_at = time.monotonic() + grace
@@ -215,7 +220,9 @@ class Watch:
                 number = signal.SIGKILL
 
     def _record(self, ended: Ended) -> None:
-        failure = None if self.stopped else _try(lambda: self._diagnose(ended), None)
+        why = _try(lambda: slurm.ousted(self.task), "") if self.evicted else ""
+        self.stopped = self.stopped or why == slurm.CANCELLED
+        failure = None if self.stopped else _try(lambda: self._diagnose(ended, why), None)
         decision = _try(lambda: decided(self.job, failure), None) if failure and not self._handed_in() else None
         files: Dict[str, str] = {}
         record = {
@@ -237,15 +244,17 @@ class Watch:
         }
         while not _try(lambda: record_exit(self.folder, record, self.local), False):
             time.sleep(RETRY_WAIT)  # the lock is held meanwhile: the attempt counts as running, and nothing is lost
-        if failure and decision:
+        if failure and decision and not self.task:  # else the keeper on the login node follows
             self.owes = not _try(lambda: self._follow(failure, decision), False)
 
-    def _diagnose(self, ended: Ended) -> Optional[Dict[str, Any]]:
+    def _diagnose(self, ended: Ended, ousted: str = "") -> Optional[Dict[str, Any]]:
         """Name the failure: by what is proved first, then by the program's words, then by the state of its cards."""
         proved = None
         if self.timed_out:
             limit = self.job["resources"]["time_limit_s"]
             proved = Proof("timeout", "over its time limit of {:g} s, by the watcher's clock".format(limit))
+        elif self.evicted:
+            proved = Proof("preempted", "Slurm asked it to leave: {}".format(ousted or "it did not say why"))
         elif ended.status == 128 + signal.SIGKILL:
             proved = memory_kill(self.oom, self.oom_before, self.child, self.child_start)
         failure = diagnose(self.folder, ended.status, ended.signal, proved)
@@ -290,8 +299,7 @@ def _live(home: Home, local: HostFolder, lease: Lease, talk: socket.socket, orph
     try:
         os.setsid()
         close_all_but({0, 1, 2, talk.fileno(), *lease.descriptors})
-        _become_subreaper()
-        signal.pthread_sigmask(signal.SIG_BLOCK, _WATCHED)
+        stand_alone()
         dismissed = _serve(home, local, lease, talk)
         os.chdir("/")
         lease.close()
@@ -379,8 +387,12 @@ def preload() -> None:
         import ctypes  # noqa: F401
 
 
-def _become_subreaper() -> None:
-    """Adopt orphaned descendants (prctl PR_SET_CHILD_SUBREAPER), so that a stop reaches the whole tree."""
+def stand_alone() -> None:
+    """Take signals only where we wait for them, and adopt orphaned descendants: a stop reaches the whole tree.
+
+    Source: prctl(2), PR_SET_CHILD_SUBREAPER.
+    """
+    signal.pthread_sigmask(signal.SIG_BLOCK, _WATCHED)
     if sys.platform == "linux":
         import ctypes
 

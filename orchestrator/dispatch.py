@@ -38,6 +38,8 @@ class Contact:
         The host's own name, and its boot.
     home:
         Path of the orch home there.
+    slurm:
+        What Slurm is asked for there (`setup.site.Host.slurm`, and `python`); None: it has no scheduler.
 
     Raises
     ------
@@ -54,6 +56,7 @@ class Contact:
     def __init__(self, settings: Settings, create: bool = True, host: str | None = None) -> None:
         (member,) = chosen(settings, [host or LOCAL], every=False)
         self.name = member.name
+        self.slurm = {**member.slurm, "python": member.python} if member.scheduler == "slurm" else None
         self.wire = connect(member)
         try:
             hello = self.wire.call("open", home=member.home or REMOTE_HOME, create=create)
@@ -98,7 +101,13 @@ class Contact:
             A person asks: held sweeps go on.
         """
         more = {"again": list(again), "parallel": parallel, "floors": dict(floors or {}), "by_person": by_person}
-        return list(self.wire.call("submit", record=record, jobs=list(jobs), **more)["jobs"])
+        given = [self._placed(job) for job in jobs]
+        return list(self.wire.call("submit", record=record, jobs=given, **more)["jobs"])
+
+    def _placed(self, job: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Say on a host with Slurm that Slurm is to start the job, and what it is asked for besides."""
+        placement = {key: value for key, value in job["placement"].items() if key != "slurm"}
+        return {**job, "placement": placement if self.slurm is None else {**placement, "slurm": self.slurm}}
 
     def withdraw(self, jobs: Iterable[tuple[str, str]], why: str) -> list[dict[str, Any]]:
         """Take back jobs (sweep, id) that wait on any host of the home; `{"sweep", "id", "action", "attempt"}`."""

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from jobs import briefing, gpu, host, limits
+from jobs import briefing, gpu, host, limits, slurm
 from jobs.atomic import read_json
 from jobs.errors import NotFound, OrchError
 from jobs.folder import Home
@@ -124,6 +124,7 @@ class LocalPlace(Place):
     """
 
     name = LOCAL
+    slurm: Mapping[str, Any] | None = None  # see `Contact`
 
     def __init__(
         self, settings: Settings, home: Home, identity: Mapping[str, Any], progress: Progress | None = None
@@ -167,6 +168,8 @@ class LocalPlace(Place):
 
     def capacity(self) -> Capacity:
         """See `Place`."""
+        if self.slurm is not None:
+            return Capacity(*slurm.capacity(self.slurm.get("partition")), self.settings.parallel)
         return Capacity(limits.cpus().value or 1, len(gpu.look().cards), self.settings.parallel)
 
     def room(self) -> tuple[str, Mapping[str, int | None]]:
@@ -256,8 +259,7 @@ class HostPlace(Place):
     @property
     def kind(self) -> str:
         """See `Place`."""
-        cards = sorted({str(card["name"]) for card in self.told["cards"]})
-        return " ".join([self.told["arch"], *cards])
+        return " ".join([self.told["arch"], *sorted({str(card["name"]) for card in self.told["cards"]})])
 
     def pinned(self, sweep: str) -> Snapshot | None:
         """See `Place`."""
@@ -357,7 +359,8 @@ class HostPlace(Place):
 
     def capacity(self) -> Capacity:
         """See `Place`."""
-        return Capacity(int(self.told["cpus"]), len(self.told["cards"]), self._settings.parallel)
+        cpus, cards = self.told["slurm"] or (self.told["cpus"], len(self.told["cards"]))
+        return Capacity(int(cpus), int(cards), self._settings.parallel)
 
     def room(self) -> tuple[str, Mapping[str, int | None]]:
         """See `Place`."""
@@ -381,16 +384,16 @@ def places_of(
     """
     site = load_site(settings)
     others = Fleet({name: contact for name, contact in fleet.contacts.items() if name != LOCAL})
-    briefs = others.each(lambda contact: contact.wire.call("brief", sweep=sweep)) if others.contacts else {}
-    for name, error in others.silent.items():
-        fleet.silent[name] = error
-        fleet.contacts.pop(name)
+    briefs = others.each(lambda one: one.wire.call("brief", sweep=sweep, slurm=one.slurm)) if others.contacts else {}
+    fleet.silent |= others.silent
+    fleet.contacts = {name: one for name, one in fleet.contacts.items() if name not in others.silent}
     homes: dict[str, HomeContents] = {}
     found: dict[str, Place] = {}
     for name, contact in fleet.contacts.items():
         if name == LOCAL:
             home, identity = open_home(str(settings.home))
-            found[name] = LocalPlace(settings, home, identity, progress)
+            found[name] = here = LocalPlace(settings, home, identity, progress)
+            here.slurm = contact.slurm
             continue
         contents = homes.setdefault(contact.home_id, HomeContents.of(briefs[name]))
         found[name] = HostPlace(contact, briefs[name], settings, contents, site.host(name).python, progress)
