@@ -15,6 +15,7 @@ from .errors import OrchError
 
 LIMIT = 20.0  # seconds for one of Slurm's programs; a busy controller takes some
 FRESH = 2.0  # seconds for which one answer of squeue serves all who ask in this process
+SILENCE = 10.0  # seconds for which a controller that did not answer is not asked again: each try takes as long
 
 CANCELLED, NODE_FAIL = "CANCELLED", "NODE_FAIL"
 
@@ -49,6 +50,7 @@ class Task(NamedTuple):
 
 
 _last: Tuple[float, Dict[str, Task]] = (float("-inf"), {})
+_silent: Tuple[float, Optional[OrchError]] = (float("-inf"), None)
 
 
 def queue(age: float = FRESH) -> Dict[str, Task]:
@@ -64,10 +66,16 @@ def queue(age: float = FRESH) -> Dict[str, Task]:
     OrchError
         Slurm does not answer: nothing is known.
     """
-    global _last
-    if time.monotonic() - _last[0] >= age:
-        asked = time.monotonic()
-        _last = (asked, {task.id: task for task in _tasks(["squeue", "-h", "-r", "-u", str(os.getuid())])})
+    global _last, _silent
+    if _silent[1] and time.monotonic() - _silent[0] < SILENCE:
+        raise _silent[1]
+    asked = time.monotonic()
+    if asked - _last[0] >= age:
+        try:
+            _last = (asked, {task.id: task for task in _tasks(["squeue", "-h", "-r", "-u", str(os.getuid())])})
+        except OrchError as error:
+            _silent = (time.monotonic(), error)
+            raise
     return _last[1]
 
 

@@ -44,8 +44,8 @@ JobRequeue=1
 KillWait=5
 MinJobAge=300
 SlurmdTimeout=10
-MessageTimeout=10
-MaxArraySize=1001
+MessageTimeout=5
+MaxArraySize=13
 JobAcctGatherType=jobacct_gather/none
 AccountingStorageType=accounting_storage/none
 GresTypes=gpu
@@ -118,9 +118,16 @@ class Slurm:
             )
 
     def end(self, name: str) -> None:
-        """Kill a daemon."""
-        self.daemons[name].kill()
+        """End a daemon in order: it writes down its state."""
+        self.daemons[name].terminate()
         self.daemons[name].wait()
+
+    def repair(self) -> None:
+        """Start the controller again if it was ended; empty its queue."""
+        if self.daemons["slurmctld"].poll() is not None:
+            self.start("slurmctld", "-D")
+        self.ask("scancel", "-u", "root")
+        self._until_idle()
 
     def ask(self, *words: str) -> str:
         """Run one of Slurm's programs; return what it printed."""
@@ -192,7 +199,8 @@ def slurm_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Slurm]:
 
 
 @pytest.fixture
-def slurm(slurm_session: Slurm, monkeypatch: pytest.MonkeyPatch) -> Slurm:
-    """That Slurm, as its login node sees it."""
+def slurm(slurm_session: Slurm, monkeypatch: pytest.MonkeyPatch) -> Iterator[Slurm]:
+    """That Slurm, as its login node sees it; afterwards its controller works again and its queue is empty."""
     monkeypatch.setenv("SLURM_CONF", str(slurm_session.conf))
-    return slurm_session
+    yield slurm_session
+    slurm_session.repair()
