@@ -12,7 +12,7 @@ import re
 import time
 from typing import Any, Dict, Mapping, Optional
 
-from . import attempt, host
+from . import attempt, host, slurm
 from .atomic import read_json
 from .folder import Home, HostFolder, RunFolder
 from .holds import Hold, Holds, alike_reason, code_of, has_room, mark_sick
@@ -136,14 +136,15 @@ def _settled(folder: RunFolder, local: HostFolder) -> bool:
     if verdict.state not in ENDED:
         return False
     failure = record.get("failure")
-    rebooted = attempt.claim_of(job).get("boot_id") != host.boot_id()
+    by_slurm = bool(slurm.task_of(job))
+    rebooted = slurm.NODE_FAIL in verdict.reason if by_slurm else attempt.claim_of(job).get("boot_id") != host.boot_id()
     if verdict.state == INTERRUPTED:
         failure = {"kind": "host_rebooted" if rebooted else "exit_status_lost", "evidence": verdict.reason}
     decision = _decision(record.get("decision") or decided(job, failure))
     open_ = verdict.state == FAILED or (verdict.state == INTERRUPTED and decision.action in AGAIN)
     if failure and open_ and not _declared_dead(folder.home, job):
         _follow(folder, {**job, "attempt": folder.attempt}, local, failure, decision, late=True)
-    return bool(record) or rebooted
+    return bool(record) or rebooted or by_slurm
 
 
 def _declared_dead(home: Home, job: Mapping[str, Any]) -> bool:

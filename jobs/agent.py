@@ -24,9 +24,9 @@ from .folder import HostFolder, RunFolder
 from .holds import Holds
 from .homes import open_home
 from .lease import holding
-from .queue import Queue, waiting_everywhere
+from .queue import Entry, Queue, waiting_everywhere
 from .state import ENDED, RUNNING, Verdict, judge
-from .waits import Waits
+from .waits import WAITS, Waits
 
 if TYPE_CHECKING:
     from .collector import Collector
@@ -156,12 +156,21 @@ class Agent:
             for entry in entries
             if attempt.cancel(self.queue.run_folder(entry.key), entry.job, self.local)
         }
+        self._drop(entry for entry in entries if entry.key[:2] in ended)
         answers = []
         for sweep, job_id in jobs:
             before = (sweep, job_id) in ended
             action = "stopped before it began" if before else self._stop_running(sweep, job_id, grace, by)
             answers.append({"sweep": sweep, "id": job_id, "action": action})
         return answers
+
+    def _drop(self, entries: Iterable[Entry]) -> None:
+        """Take what waited for Slurm out of its queue too."""
+        keys = [entry.key for entry in entries if "slurm" in (entry.job.get("placement") or {})]
+        if keys:
+            from .handing import drop
+
+            drop(self.home, host.name(), keys)
 
     def _stop_running(self, sweep: str, job_id: str, grace: Optional[float], by: str) -> str:
         last = self.home.attempts(sweep, job_id)[-1]
@@ -227,8 +236,17 @@ class Agent:
             found.append({"spec": spec, "verdict": verdict.to_json(), **files, **ending})
         queued = [entry.job for entry in self.queue.waiting() if entry.key[:2] == (sweep, job)]
         held = next(filter(None, map(Holds(self.local).why, queued)), "")
-        waits = next(filter(None, map(Waits(self.local).why, queued)), "")
+        waits = self._waits(queued) or next(filter(None, map(Waits(self.local).why, queued)), "")
         return {"attempts": found, "queued": queued, "held": held, "waits": waits}
+
+    def _waits(self, queued: List[Dict[str, Any]]) -> str:
+        """Why a job waits for Slurm, in words; empty where it waits for a slot of ours."""
+        if not queued or "slurm" not in (queued[0].get("placement") or {}):
+            return ""
+        from .handing import why_waits
+
+        job = queued[0]
+        return WAITS + why_waits(self.home, self.local, host.name(), (job["sweep"], job["id"], job["attempt"]))
 
     def note(self, sweep: str, job: Optional[str], kind: str, text: str) -> Reply:
         """Add a note or a tag to the journal of the orch home."""

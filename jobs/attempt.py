@@ -14,7 +14,7 @@ import shutil
 import time
 from typing import Any, Dict, Mapping, Optional
 
-from . import CONTRACT, host
+from . import CONTRACT, host, slurm
 from .atomic import file_sha256, read_json, sync_folder, write_json
 from .errors import disk_error
 from .folder import HostFolder, RunFolder
@@ -184,6 +184,11 @@ def claim_of(job: Any) -> Dict[str, Any]:
     return claim if isinstance(claim, dict) else {}
 
 
+def teller_of(job: Any) -> str:
+    """Return the host that can tell of an attempt: the one that ran it, or from which Slurm was given it."""
+    return slurm.login_of(job) or str(claim_of(job).get("host") or "")
+
+
 def place_of(job: Any, local: HostFolder) -> HostFolder:
     """Return the host-local folder in which an attempt has its lock, whatever `ORCH_LOCAL` says today."""
     return HostFolder(str(claim_of(job).get("local") or local.path))
@@ -233,6 +238,9 @@ def goes_on(record: Optional[Mapping[str, Any]]) -> bool:
 
 
 def _lock(folder: RunFolder, claim: Mapping[str, Any], local: HostFolder) -> "tuple[str, str]":
+    task = slurm.task_of({"claim": claim})
+    if task:
+        return slurm.look(task)
     if claim.get("host") != host.name():
         return _declared(folder, claim)
     if claim.get("boot_id") != host.boot_id():

@@ -6,7 +6,7 @@ import os
 from typing import Any, Dict, FrozenSet, Iterable, Iterator, List, NamedTuple, Optional, Set, Tuple
 
 from . import events, host
-from .attempt import claim_of, evidence, goes_on, handed_in, place_of, read_cases, read_exit, read_job, read_result
+from .attempt import evidence, goes_on, handed_in, place_of, read_cases, read_exit, read_job, read_result, teller_of
 from .errors import ContractError
 from .folder import Home, HostFolder, RunFolder
 from .holds import Holds
@@ -82,7 +82,7 @@ class Collector:
             damage = Verdict("failed", "job.json is missing or not readable", "damaged run folder")
             yield self._report(key, None, damage)
             return
-        machine = str(claim_of(job).get("host") or "")
+        machine = teller_of(job)
         if machine != host.name():
             self._claimed[key] = machine
             if machine in self._others:

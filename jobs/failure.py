@@ -60,6 +60,12 @@ KINDS = (
         "nothing to mend: it goes on when the card is free again",
     ),
     Kind(
+        "preempted",
+        "Slurm took back what it had given",
+        None,
+        "nothing to mend: it goes on from its last checkpoint; ask for more time, or another QOS, if it happens often",
+    ),
+    Kind(
         "gpu_busy",
         "the GPU admits no other program",
         r"CUDA-capable device(s are|\(s\) is/are) busy or unavailable",

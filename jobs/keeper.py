@@ -16,14 +16,16 @@ import time
 import traceback
 from typing import Any, Deque, Dict, Optional, Set
 
-from . import host, watcher
+from . import arrays, host, watcher
 from .aftermath import settle
 from .errors import ContractError
 from .folder import Home, HostFolder
+from .handing import Handing
 from .holds import Holds, has_room
 from .lease import holding, is_held, take
 from .queue import Entry, Key, Queue, ring
 from .slots import Slots
+from .standing import close_all_but
 from .waits import InUse, Patience
 
 FOREIGN_WAIT = 1.0  # seconds between looks when the slots are held by jobs of another keeper
@@ -62,6 +64,7 @@ class Keeper:
         self.open: Dict[str, Set[Key]] = {}  # batch -> entries not served yet
         self.wards: Dict[int, Ward] = {}
         self.refused_until = 0.0
+        self.handing = Handing(home, local, host.name(), log)  # what Slurm is to start
         self.wake = os.open(local.wake, os.O_RDWR | os.O_NONBLOCK)
 
     def run(self, lock: int, tell: int) -> None:
@@ -107,10 +110,16 @@ class Keeper:
             held = {entry for entry in near if self.holds.hold_of(entry.job)}
             self.held = collections.deque(entry for entry in entries if entry in held)
             self.due = collections.deque(entry for entry in entries if entry not in held)
+        due, self.due = self.due, collections.deque()
+        for entry in due:
+            if b'"slurm"' in entry.line and arrays.asked(entry.job) is not None:
+                self.handing.add(entry)
+            else:
+                self.due.append(entry)
 
     def _waits_for_people(self) -> bool:
         """Tell whether nothing is left to do but what a person must release; so it is when nothing is left."""
-        if any(entry.key[0] in self.holds.probed() for entry in self.held):
+        if self.handing.busy or any(entry.key[0] in self.holds.probed() for entry in self.held):
             return False
         return sum(map(len, self.open.values())) == len(self.held)
 
@@ -192,6 +201,8 @@ class Keeper:
     def _listen(self, timeout: Optional[float]) -> None:
         if timeout is None:
             timeout = PROBE_WAIT if self._probes() else LOOK_WAIT
+        if self.handing.busy:
+            timeout = min(timeout, max(0.0, self.handing.at - time.monotonic()))
         ready, _, _ = select.select([self.wake, *self.wards], [], [], timeout)
         if not ready:
             self._read_batches()
@@ -205,7 +216,20 @@ class Keeper:
                 self._hear(self.wards[descriptor])
         if self._probes() and self.probe_at <= time.monotonic():
             self._probe()
+        self._tend()
         self._reap()
+
+    def _tend(self) -> None:
+        """See to what Slurm has, when it is time; then to what its jobs left to be done."""
+        if not self.handing.busy or self.handing.at > time.monotonic():
+            return
+        tended = self.handing.tend()
+        for entry in tended.served:
+            self._count_served(entry)
+        self.due.extend(tended.back)
+        with holding(self.local.queue_lock):
+            self.owed = settle(self.home, self.local)
+        self._read_batches()
 
     def _probes(self) -> bool:
         return bool(self.owed or self.holds.probed())
@@ -283,7 +307,8 @@ def rouse(home: Home, local: HostFolder) -> bool:
         The host-local folder cannot be written.
     """
     with holding(local.queue_lock):
-        if not settle(home, local) and not Queue(home, host.name()).batches():
+        queue = Queue(home, host.name())
+        if not settle(home, local) and not queue.batches() and not arrays.arrays(home, host.name()):
             return False
         if is_held(local.keeper_lock) and ring(local.wake):
             return True
@@ -310,7 +335,7 @@ def _live(home: Home, local: HostFolder, tell: int) -> None:
     try:
         os.setsid()
         signal.pthread_sigmask(signal.SIG_SETMASK, [])  # a watcher that starts a keeper has some blocked
-        watcher.close_all_but({tell})
+        close_all_but({tell})
         _open_standard_files(local.keeper_log)
         os.umask(0o077)
         os.chdir("/")

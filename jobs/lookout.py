@@ -33,7 +33,8 @@ class Lookout:
     def __init__(self, job: Mapping[str, Any], local: HostFolder, lease: Lease) -> None:
         self._local, self._gpus = local, list(lease.device.get("gpus", ()))
         self._label = "{} ({})".format(job.get("label"), job.get("sweep"))
-        self._stays = not self._gpus or table_of(job)["foreign_pressure"].action not in AGAIN
+        alone = not self._gpus or "slurm" in lease.device  # what Slurm gave is nobody else's
+        self._stays = alone or table_of(job)["foreign_pressure"].action not in AGAIN
         self._asked = 0.0
         self.due: Optional[float] = None
         self.reason, self.grace = "", 0.0

@@ -41,6 +41,7 @@ TABLE: Mapping[str, Rule] = {
     "gpu_lost": Rule(OTHER_HOST),
     "driver_mismatch": Rule(OTHER_HOST),
     "foreign_pressure": Rule(RETRY, None, 60.0),
+    "preempted": Rule(RETRY, 20),
     "gpu_busy": Rule(RETRY, 3, 60.0),
     "out_of_memory_gpu": Rule(RETRY_SMALLER, None),
     "out_of_memory": Rule(RETRY_SMALLER, None),

@@ -47,10 +47,8 @@ class Slots:
 
     def refresh(self) -> None:
         """Read the limits again (`set_limit`), and forget what is known of the cards."""
-        said = read_json(_limits_path(self._local))
-        limit = said.get("jobs") if isinstance(said, dict) else None
         cores = limits.cpus().value or 1
-        self.jobs: int = limit if isinstance(limit, int) and limit > 0 else cores  # jobs side by side
+        self.jobs: int = limit_of(self._local) or cores  # jobs side by side
         self.cpus = max(cores, self.jobs)
         self._cards = None
 
@@ -109,6 +107,13 @@ class Slots:
 def set_limit(local: HostFolder, jobs: int) -> None:
     """Remember how many jobs may run side by side on this host (0: as many as its cores)."""
     write_json(_limits_path(local), {"jobs": jobs}, sync=False)
+
+
+def limit_of(local: HostFolder) -> Optional[int]:
+    """Return how many jobs may run side by side, None where nobody has said it."""
+    said = read_json(_limits_path(local))
+    limit = said.get("jobs") if isinstance(said, dict) else None
+    return limit if isinstance(limit, int) and limit > 0 else None
 
 
 def _limits_path(local: HostFolder) -> str:

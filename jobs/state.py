@@ -47,7 +47,7 @@ class Evidence(NamedTuple):
     lock:
         `held`, `free` (or another boot since), or `unknown` (it ran on another host).
     proof:
-        In words, why the lock counts as free, or why the attempt was ended before it began.
+        In words, why the lock counts as free or is not known, or why the attempt was ended before it began.
     stop:
         Somebody asked for a stop.
     failure:
@@ -89,7 +89,7 @@ def judge(seen: Evidence) -> Verdict:
     if seen.lock == "held":
         return Verdict(RUNNING, "its lock is held")
     if seen.lock != "free":
-        return Verdict(UNREACHABLE, "only the host that ran it can tell")
+        return Verdict(UNREACHABLE, seen.proof or "only the host that ran it can tell")
     return _unrecorded(seen)
 
 

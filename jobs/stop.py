@@ -8,7 +8,7 @@ import signal
 import time
 from typing import Any, Callable, Optional, Tuple
 
-from . import host
+from . import host, slurm
 from .atomic import read_json, write_json
 from .folder import HostFolder, RunFolder
 
@@ -58,6 +58,9 @@ def wake(folder: RunFolder, local: HostFolder, first: bool = True) -> bool:
     only processes whose id and start time stand in the attempt's lock file, written by the watcher, or that both hold
     that lock and were started with this run folder in `ORCH_RUN`.
     """
+    task = slurm.task_of(read_json(folder.job))
+    if task:
+        return slurm.cancel([task], "TERM")
     path = local.attempt_lock(folder)
     identity = read_json(path)
     pid, started = _named(identity, "watcher")

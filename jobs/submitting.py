@@ -87,7 +87,7 @@ def _check_names(specs: List[JobSpec]) -> None:
 
 def _check_cards(specs: List[JobSpec]) -> None:
     """Refuse a job that could never start: it would stop the queue for all behind it."""
-    most = max((spec.resources.gpus for spec in specs), default=0)
+    most = max((spec.resources.gpus for spec in specs if "slurm" not in spec.placement), default=0)
     if not most:
         return
     from .gpu import look

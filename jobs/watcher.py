@@ -16,9 +16,9 @@ import struct
 import sys
 import time
 import traceback
-from typing import Any, Callable, Dict, List, NamedTuple, NoReturn, Optional, Set, TypeVar
+from typing import Any, Callable, Dict, List, NamedTuple, NoReturn, Optional, TypeVar
 
-from . import host, stop
+from . import host, slurm, stop
 from .aftermath import decided, follow
 from .attempt import handed_in, publish, read_result, record_exit
 from .errors import OrchError
@@ -29,6 +29,7 @@ from .lookout import Lookout
 from .proofs import lost_card, memory_kill, oom_counter, oom_kills, silent_disk
 from .slots import Lease
 from .spawn import spawn
+from .standing import WATCHED, close_all_but, stand_alone
 
 RETRY_WAIT = 5.0  # seconds between tries to write an exit record that neither run folder nor spool can take
 REASON_LIMIT = 1000  # bytes of a refusal's reason: one message is read at once
@@ -38,8 +39,6 @@ LEFTOVER_GRACE = 2.0  # seconds that processes left behind by a job have after S
 STARTED, TAKEN, REFUSED, DONE, FREE = b"p", b"x", b"f", b"d", b"s"
 
 Value = TypeVar("Value")
-
-_WATCHED = {signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP} if os.name == "posix" else set()
 
 
 class Ended(NamedTuple):
@@ -68,6 +67,8 @@ class Watch:
         self.limit_at: Optional[float] = None  # monotonic time at which its time limit is over
         self.stopped = self.timed_out = self.owes = False  # a person's stop; over its limit; something is left to do
         self.lookout = Lookout(job, local, lease)
+        self.task = str((lease.device.get("slurm") or {}).get("job") or "")  # Slurm's job that we are, if it started us
+        self.evicted = False  # Slurm asked us to leave
         self.oom = oom_counter()
         self.oom_before = 0
         self.child = 0
@@ -187,8 +188,8 @@ class Watch:
         """The next signal, or 0 when a time has come: for SIGKILL, that of the time limit, or for a look around."""
         due = min((at for at in (self.kill_at, self.limit_at, self.lookout.due) if at is not None), default=None)
         if due is None:
-            return signal.sigwaitinfo(_WATCHED).si_signo
-        came = signal.sigtimedwait(_WATCHED, max(0.0, due - time.monotonic()))
+            return signal.sigwaitinfo(WATCHED).si_signo
+        came = signal.sigtimedwait(WATCHED, max(0.0, due - time.monotonic()))
         return came.si_signo if came else 0
 
     def _heed(self, number: int) -> None:
@@ -208,6 +209,9 @@ class Watch:
             if grace is not None:  # else it was meant for an attempt that has ended, or for everybody on this machine
                 self.stopped, self.limit_at, self.lookout.due = True, None, None
                 self._ask_to_leave(grace)
+            elif self.task and number == signal.SIGTERM:
+                self.evicted, self.limit_at = True, None
+                self._ask_to_leave(stop.GRACE)
 
     def _ask_to_leave(self, grace: float) -> None:
         kill_at = time.monotonic() + grace
@@ -224,7 +228,9 @@ class Watch:
                 number = signal.SIGKILL
 
     def _record(self, ended: Ended) -> None:
-        failure = None if self.stopped else _try(lambda: self._diagnose(ended), None)
+        why = _try(lambda: slurm.ousted(self.task), "") if self.evicted else ""
+        self.stopped = self.stopped or why == slurm.CANCELLED
+        failure = None if self.stopped else _try(lambda: self._diagnose(ended, why), None)
         decision = _try(lambda: decided(self.job, failure), None) if failure and not self._handed_in() else None
         files: Dict[str, str] = {}
         record = {
@@ -246,10 +252,10 @@ class Watch:
         }
         while not _try(lambda: record_exit(self.folder, record, self.local), False):
             time.sleep(RETRY_WAIT)  # the lock is held meanwhile: the attempt counts as running, and nothing is lost
-        if failure and decision:
+        if failure and decision and not self.task:  # else the keeper on the login node follows
             self.owes = not _try(lambda: self._follow(failure, decision), False)
 
-    def _diagnose(self, ended: Ended) -> Optional[Dict[str, Any]]:
+    def _diagnose(self, ended: Ended, ousted: str = "") -> Optional[Dict[str, Any]]:
         """Name the failure: by what is proved first, then by the program's words, then by the state of its cards."""
         proved = None
         if self.timed_out:
@@ -257,6 +263,8 @@ class Watch:
             proved = Proof("timeout", "over its time limit of {:g} s, by the watcher's clock".format(limit))
         elif self.lookout.reason:
             proved = Proof("foreign_pressure", self.lookout.reason)
+        elif self.evicted:
+            proved = Proof("preempted", "Slurm asked it to leave: {}".format(ousted or "it did not say why"))
         elif ended.status == 128 + signal.SIGKILL:
             proved = memory_kill(self.oom, self.oom_before, self.child, self.child_start)
         failure = diagnose(self.folder, ended.status, ended.signal, proved)
@@ -301,9 +309,8 @@ def _live(home: Home, local: HostFolder, lease: Lease, talk: socket.socket, orph
     try:
         os.setsid()
         close_all_but({0, 1, 2, talk.fileno(), *lease.descriptors})
-        _become_subreaper()
         lease.sign()
-        signal.pthread_sigmask(signal.SIG_BLOCK, _WATCHED)
+        stand_alone()
         dismissed = _serve(home, local, lease, talk)
         os.chdir("/")
         lease.close()
@@ -351,16 +358,6 @@ def _say(talk: socket.socket, word: bytes) -> None:
         pass
 
 
-def close_all_but(keep: Set[int]) -> None:
-    """Close every descriptor but these: a lock inherited by chance would live on with its inheritor."""
-    for name in os.listdir("/proc/self/fd"):
-        if int(name) not in keep:
-            try:
-                os.close(int(name))
-            except OSError:  # the one that listed the folder
-                pass
-
-
 def _signal_tree(number: int) -> None:
     for pid in host.descendants(os.getpid()):
         stop.send(os.kill, pid, number)
@@ -389,11 +386,3 @@ def preload() -> None:
     gc.disable()  # neither makes cycles worth a collection, and collecting copies the pages shared with the keeper
     if sys.platform == "linux":
         import ctypes  # noqa: F401
-
-
-def _become_subreaper() -> None:
-    """Adopt orphaned descendants (prctl PR_SET_CHILD_SUBREAPER), so that a stop reaches the whole tree."""
-    if sys.platform == "linux":
-        import ctypes
-
-        ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)

@@ -32,6 +32,7 @@ if sys.version_info < (3, 9):
     sink.flush()
     sys.exit(0)
 class Memory:  # of no base class: `importlib.abc` brings half of the standard library with it
+    modules = package["modules"]  # `arrays` hands them on to compute nodes
     def find_spec(self, name, path=None, target=None):
         if name in package["modules"]:
             return ModuleSpec(name, self, is_package=name == "jobs")

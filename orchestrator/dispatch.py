@@ -5,7 +5,7 @@ One `Contact` is one connection; whatever is due for a host travels through it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import TracebackType
 from typing import Any
 
@@ -15,6 +15,7 @@ from .inventory import chosen, connect
 LOCAL = "local"
 REMOTE_HOME = "~/.orch"  # orch home on another machine, unless the site file names one
 Question = tuple[str, dict[str, Any]]  # a verb of the agent, and its arguments
+Ahead = Callable[["Contact"], Question]
 
 
 class Contact:
@@ -29,7 +30,7 @@ class Contact:
     host:
         A name of the site file; None is this machine.
     ahead:
-        What will be asked next: it goes along with the opening.
+        Gives what will be asked next: it goes along with the opening.
 
     Attributes
     ----------
@@ -41,6 +42,8 @@ class Contact:
         The host's own name, and its boot.
     home:
         Path of the orch home there.
+    slurm:
+        What Slurm is asked for there (`setup.site.Host.slurm`, and `python`); None: it has no scheduler.
 
     Raises
     ------
@@ -55,14 +58,16 @@ class Contact:
     """
 
     def __init__(
-        self, settings: Settings, create: bool = True, host: str | None = None, ahead: Question | None = None
+        self, settings: Settings, create: bool = True, host: str | None = None, ahead: Ahead | None = None
     ) -> None:
         (member,) = chosen(settings, [host or LOCAL], every=False)
         self.name = member.name
+        self.slurm = {**member.slurm, "python": member.python} if member.scheduler == "slurm" else None
         wishes = None if member.courtesy is None else dict(member.courtesy)
         opening = {"home": member.home or REMOTE_HOME, "create": create, "courtesy": wishes}
         self.wire = connect(member, ("open", opening))
-        self._ahead = (ahead, self.wire.post(ahead[0], **ahead[1])) if ahead else None
+        question = ahead(self) if ahead else None
+        self._ahead = (question, self.wire.post(question[0], **question[1])) if question else None
         try:
             hello = self.wire.answer(self.wire.first)
         except BaseException:
@@ -82,12 +87,16 @@ class Contact:
     ) -> None:
         self.wire.close()
 
-    def ask(self, verb: str, **arguments: Any) -> dict[str, Any]:
+    def ask(self, verb: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
         """Ask the agent; what was asked ahead, when the contact was opened, is there already."""
         if self._ahead and self._ahead[0] == (verb, arguments):
             number, self._ahead = self._ahead[1], None
             return self.wire.answer(number)
         return self.wire.call(verb, **arguments)
+
+    def brief(self, sweep: str | None) -> Question:
+        """Return the question what the host has, and knows of a sweep (None: of nobody's)."""
+        return "brief", {"sweep": sweep, "slurm": self.slurm}
 
     @property
     def shown(self) -> str:
@@ -113,7 +122,13 @@ class Contact:
             A person asks: held sweeps go on.
         """
         more = {"again": list(again), "parallel": parallel, "floors": dict(floors or {}), "by_person": by_person}
-        return list(self.wire.call("submit", record=record, jobs=list(jobs), **more)["jobs"])
+        given = [self._placed(job) for job in jobs]
+        return list(self.wire.call("submit", record=record, jobs=given, **more)["jobs"])
+
+    def _placed(self, job: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Say on a host with Slurm that Slurm is to start the job, and what it is asked for besides."""
+        placement = {key: value for key, value in job["placement"].items() if key != "slurm"}
+        return {**job, "placement": placement if self.slurm is None else {**placement, "slurm": self.slurm}}
 
     def withdraw(self, jobs: Iterable[tuple[str, str]], why: str) -> list[dict[str, Any]]:
         """Take back jobs (sweep, id) that wait on any host of the home; `{"sweep", "id", "action", "attempt"}`."""

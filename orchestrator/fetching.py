@@ -55,7 +55,7 @@ def wanted(
         Gives the folder here for a job (sweep, id).
     """
     found = []
-    for told in contact.ask("files_of", jobs=list(jobs))["jobs"]:
+    for told in contact.wire.call("files_of", jobs=list(jobs))["jobs"]:
         for item in told["files"]:
             name = str(item["name"])
             if any(fnmatchcase(name, pattern) for pattern in only) if only else name not in SPARED:

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from jobs.errors import NoHome, OrchError, Unreachable
 
 from .config import Settings
-from .dispatch import LOCAL, Contact, Question
+from .dispatch import LOCAL, Ahead, Contact
 from .inventory import load_site
 from .store import Index
 
@@ -51,9 +51,7 @@ class Fleet:
         self._revival: Revival | None = None
 
     @classmethod
-    def open(
-        cls, settings: Settings, hosts: Sequence[str], create: bool = True, ahead: Question | None = None
-    ) -> Fleet:
+    def open(cls, settings: Settings, hosts: Sequence[str], create: bool = True, ahead: Ahead | None = None) -> Fleet:
         """Open contacts with all hosts side by side.
 
         Parameters
@@ -63,7 +61,7 @@ class Fleet:
         create:
             Make an orch home where it is missing; else a host without one is left out.
         ahead:
-            What other machines will be asked next, sent along at once: their answers are there by then.
+            Gives what other machines will be asked next, sent along at once: their answers are there by then.
 
         Raises
         ------

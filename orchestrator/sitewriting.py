@@ -24,7 +24,8 @@ hosts:
 _MORE = """    # shared_home: lab       # hosts that name the same word here have one home
     # scratch: /scratch      # a folder on a disk of its own
     # quota: 200 GB          # what one user may fill of the home
-    # scheduler: slurm       # default: none
+    # scheduler: slurm       # default: none; jobs are handed to Slurm from there (it needs submitit in `python`)
+    # slurm: {partition: gpu, account: ours, time: 240}   # minutes; also qos, constraint, exclude, options
 """
 
 

@@ -63,7 +63,10 @@ class Host:
         `ssh` (the user's own program), `paramiko` (in this process), `fake` (`address` is a folder that plays the
         host) or `local`.
     scheduler:
-        `none` or `slurm`.
+        `none` or `slurm`: its jobs are then handed to Slurm from this host, a login node.
+    slurm:
+        What jobs there ask Slurm for besides their resources: `partition`, `account`, `qos`, `constraint`, `exclude`
+        (texts), `time` (minutes) and `options`, a mapping of any other long options of sbatch.
     shared_home:
         Hosts that name the same word here have one home.
     scratch:
@@ -92,6 +95,7 @@ class Host:
     jump: str | None = None
     way: str = ""
     scheduler: str = "none"
+    slurm: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
     shared_home: str | None = None
     scratch: str | None = None
     quota: str | None = None
@@ -115,6 +119,7 @@ class Host:
 _KEYS = tuple(item.name for item in fields(Host) if item.name != "name")
 _EXAMPLE = "nodal: {ssh: nodal}"
 _CHOICES = {"way": ("ssh", "paramiko", "fake"), "scheduler": ("none", "slurm")}
+_SLURM = ("partition", "account", "qos", "constraint", "exclude", "time", "options")
 _WORDS = ("ssh", "address", "user", "jump")  # they stand on a command line of ours
 _WORD = re.compile(r"[A-Za-z0-9_.:%@,\[\]/+][A-Za-z0-9_.:%@,\[\]/+-]*")
 _FINGERPRINT = re.compile(r"SHA256:[A-Za-z0-9+/]{43}")
@@ -232,6 +237,8 @@ def _host(document: Document, name: str, value: Any, known: Host | None = None) 
         raise document.error(place, "does not say how it is reached", f"{name}: {{ssh: {name}}}")
     if "expect" in given:
         given["expect"] = MappingProxyType({key: str(item) for key, item in given["expect"].items()})
+    if "slurm" in given:
+        given["slurm"] = MappingProxyType(given["slurm"])
     if "shared_with" in given:
         given["shared_with"] = _words(document, (*place, "shared_with"), given["shared_with"])
     return replace(known, **given) if known else Host(name, **given)
@@ -245,6 +252,8 @@ def _check(document: Document, place: Place, key: str, item: Any, host: Mapping[
     elif key == "expect":
         if not isinstance(item, dict) or any(isinstance(one, dict | list) for one in item.values()):
             raise document.error(place, "must be a mapping of texts", "expect: {architecture: aarch64}")
+    elif key == "slurm":
+        _check_slurm(document, place, item)
     elif key == "shared_with":
         _words(document, place, item)
     elif key == "courtesy":
@@ -268,6 +277,18 @@ def _check_courtesy(document: Document, place: Place, value: Any) -> None:
     for key, item in value.items():
         if not fits(key, item):
             raise document.error((*place, key), f"does not fit: {item!r}", _COURTESY)
+
+
+def _check_slurm(document: Document, place: Place, item: Any) -> None:
+    example = "slurm: {partition: gpu, time: 240, options: {reservation: ours}}"
+    if not isinstance(item, dict):
+        raise document.error(place, "must be a mapping", example)
+    _refuse_unknown(document, place, item, _SLURM)
+    for key, value in item.items():
+        kind: type = {"time": int, "options": dict}.get(key, str)
+        if not isinstance(value, kind) or isinstance(value, bool):
+            words = {int: "minutes, a whole number", dict: "a mapping", str: "a text"}[kind]
+            raise document.error((*place, key), f"must be {words}, not {value!r}", example)
 
 
 def _refuse_unknown(document: Document, place: Place, value: Mapping[str, Any], known: Iterable[str]) -> None:

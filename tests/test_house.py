@@ -28,6 +28,8 @@ HOST_ONLY = {
     "jobs.moving",
     "jobs.releasing",
     "jobs.cards",
+    "jobs.slurmtask",
+    "jobs.standing",
 }
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 

@@ -61,7 +61,7 @@ def run(args: Namespace, settings: Settings, out: Output) -> int:
 
 def _courtesy(args: Namespace, settings: Settings, out: Output) -> int:
     with Contact(settings, create=False, host=args.host) as contact:
-        told = contact.ask("courtesies", since=time.time() - args.days * 86400)
+        told = contact.wire.call("courtesies", since=time.time() - args.days * 86400)
     out.json({"host": args.host, **told})
     out.result(f"{args.host}: {_wishes(told['wishes'])}")
     for item in told["now"]:

@@ -35,9 +35,6 @@ orch run --stdin < commands.txt
 """
 
 
-BRIEF = ("brief", {"sweep": None})
-
-
 def add_arguments(parser: Parser) -> None:
     """Declare arguments and options."""
     parser.add_argument(
@@ -60,7 +57,7 @@ def run(args: Namespace, settings: Settings, out: Output) -> int:
     memory = single.megabytes(args.memory) if args.memory else None
     resources = Resources(args.cpus, args.gpus, memory)
     hosts = every_host(settings) if args.host == AUTO else [load_site(settings).host(args.host).name]
-    with own_index(settings) as index, Fleet.open(settings, hosts, ahead=BRIEF) as fleet:
+    with own_index(settings) as index, Fleet.open(settings, hosts, ahead=lambda contact: contact.brief(None)) as fleet:
         places = places_of(fleet, settings, None)
         place = places[_choose(index, places, resources)]
         specs = [replace(one, placement=_placement(place, args)) for one in _specs(commands, args, place, resources)]

@@ -94,7 +94,9 @@ def _attempt(item: Mapping[str, Any]) -> Iterator[str]:
     verdict, exit_record, spec = item["verdict"], item["exit"], item["spec"]
     claim = spec.get("claim", {})
     begun = time.strftime("%d %b %H:%M:%S", time.localtime(claim.get("at", 0)))
-    line = f"attempt {spec.get('attempt')} on {claim.get('host')} at {begun}: {verdict['state']} ({verdict['reason']})"
+    given = claim.get("device", {}).get("slurm")
+    place = f"{given['node']}, Slurm's job {given['job']}," if given else claim.get("host")
+    line = f"attempt {spec.get('attempt')} on {place} at {begun}: {verdict['state']} ({verdict['reason']})"
     if exit_record and exit_record.get("began", True):
         line += (
             f", after {duration(exit_record['ended'] - exit_record['started'])}, exit status {exit_record['status']}"

@@ -1,0 +1,256 @@
+"""Job arrays: what was handed to Slurm, written down before and looked up after, so that a cut starts nothing twice.
+
+queue/<host>/arrays/<token>/array.json    which entries, what is asked for, and the array's id once it is known
+queue/<host>/arrays/<token>/jobs.jsonl    the entries' lines: task N of the array takes line N
+queue/<host>/arrays/<token>/out.txt       what its tasks complained of, before their jobs had a log
+queue/<host>/arrays/jobs-<hash>.zip       this package: the tasks run it on the compute nodes
+
+The folder appears whole, in one rename, before `sbatch` runs. The job's name ends with the token: an array without an
+id is looked for by it before anything is submitted again. And should a task come twice after all, the attempt's folder
+is published once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+import time
+import zipfile
+from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence
+
+from . import CONTRACT
+from .atomic import read_json, write_bytes, write_json
+from .errors import OrchError
+from .folder import Home
+from .queue import Entry, Key
+
+SBATCH_LIMIT = 120.0  # seconds for one sbatch; a controller that restarts lets it wait
+STOP_NOTICE = 90  # seconds before its time limit at which Slurm tells the watcher
+_NO_SUBMITIT = 3  # exit status of the program below
+
+# Run by a Python of the cluster that has submitit. Its executor makes the file for sbatch and submits it, with our own
+# command in place of its own: nothing is pickled.
+_SUBMIT = """
+import json, sys
+try:
+    import submitit
+except ImportError:
+    sys.exit(3)
+asked = json.load(sys.stdin)
+executor = submitit.SlurmExecutor(folder=asked["folder"])
+executor.update_parameters(**asked["parameters"])
+executor.parameters["map_count"] = asked["tasks"]
+print(json.dumps({"job": executor._submit_command(asked["command"]).job_id}))
+"""
+
+
+class Array(NamedTuple):
+    """One array, as its `array.json` tells."""
+
+    token: str
+    folder: str
+    name: str
+    at: float
+    keys: List[Key]
+    job: Optional[str]
+
+    def tasks(self) -> "Dict[Key, str]":
+        """Ids of its jobs in Slurm by entry; none while the array's id is not known."""
+        return {key: "{}_{}".format(self.job, number) for number, key in enumerate(self.keys)} if self.job else {}
+
+
+def asked(job: Mapping[str, Any]) -> Optional[Dict[str, Any]]:
+    """Return what Slurm is asked for besides a job's resources; None when Slurm is not to start it."""
+    found = (job.get("placement") or {}).get("slurm")
+    return found if isinstance(found, dict) else None
+
+
+def folder_of(home: Home, host: str) -> str:
+    """Folder of a host's arrays."""
+    return os.path.join(home.queue(host), "arrays")
+
+
+def arrays(home: Home, host: str) -> List[Array]:
+    """Return all arrays of a host that are not over, oldest first."""
+    return sorted(_read(folder_of(home, host)), key=lambda array: array.at)
+
+
+def _read(base: str) -> Iterator[Array]:
+    try:
+        names = os.listdir(base)
+    except FileNotFoundError:
+        return
+    for name in names:
+        said = read_json(os.path.join(base, name, "array.json")) if not name.startswith(".") else None
+        if isinstance(said, dict):
+            keys = [(str(key[0]), str(key[1]), int(key[2])) for key in said["keys"]]
+            yield Array(name, os.path.join(base, name), said["name"], said["at"], keys, said["job"])
+
+
+def publish(home: Home, host: str, identity: str, entries: Sequence[Entry]) -> Array:
+    """Write down an array before it is submitted.
+
+    Raises
+    ------
+    OSError
+        The home cannot be written.
+    """
+    token, base = os.urandom(8).hex(), folder_of(home, host)
+    aside, folder = os.path.join(base, "." + token), os.path.join(base, token)
+    name = "{}.{}".format(entries[0].key[0], token)
+    array = Array(token, folder, name, time.time(), [entry.key for entry in entries], None)
+    os.makedirs(aside)
+    write_bytes(os.path.join(aside, "jobs.jsonl"), b"\n".join([*(entry.line for entry in entries), b""]))
+    about = {"contract": CONTRACT, "name": name, "at": array.at, "keys": array.keys, "job": None}
+    write_json(os.path.join(aside, "array.json"), {**about, "home": home.path, "id": identity, "login": host})
+    os.rename(aside, folder)
+    return array
+
+
+def identify(array: Array, job: str) -> Array:
+    """Write down the id that Slurm gave an array."""
+    path = os.path.join(array.folder, "array.json")
+    write_json(path, {**(read_json(path) or {}), "job": job})
+    return array._replace(job=job)
+
+
+def forget(array: Array) -> None:
+    """Delete what was written down of an array that is over."""
+    shutil.rmtree(array.folder, ignore_errors=True)
+
+
+def last_words(array: Array) -> str:
+    """Return the last line that its tasks complained with, before their jobs had logs."""
+    try:
+        with open(os.path.join(array.folder, "out.txt"), encoding="utf-8", errors="replace") as handle:
+            lines = handle.read()[-4096:].strip().splitlines()
+    except OSError:
+        return ""
+    return lines[-1] if lines else ""
+
+
+def submit(array: Array, entry: Entry, parallel: int, package: str) -> str:
+    """Have submitit submit an array; return its id.
+
+    Parameters
+    ----------
+    entry:
+        Any of its entries: all ask for the same.
+    parallel:
+        How many of its jobs Slurm may run side by side.
+    package:
+        What `ship` returned.
+
+    Raises
+    ------
+    OrchError
+        Slurm refuses, or did not say whether it accepts.
+    """
+    job = entry.job
+    boot = "import sys; sys.path.insert(0, sys.argv[1]); from jobs.slurmtask import main; main(sys.argv[2])"
+    command = [sys.executable, "-I", "-S", "-B", "-c", boot, package, array.folder]
+    parameters = _parameters(job, asked(job) or {}, array, parallel)
+    request = {"folder": array.folder, "tasks": len(array.keys), "parameters": parameters}
+    text = json.dumps({**request, "command": "exec " + " ".join(map(shlex.quote, command))})
+    tried = []
+    for python in _pythons(job):
+        done = _submitit(python, text)
+        if done.returncode == 0:
+            return str(json.loads(done.stdout.splitlines()[-1])["job"])
+        if done.returncode != _NO_SUBMITIT:
+            raise OrchError(_refusal(done.stderr), "orch why JOB, then orch release {}".format(entry.key[0]))
+        tried.append(python)
+    text = "submitit is not installed in {}".format(" or ".join(tried))
+    raise OrchError(text, "{} -m pip install submitit".format(tried[0]))
+
+
+def _submitit(python: str, request: str) -> "subprocess.CompletedProcess[str]":
+    try:
+        return subprocess.run(
+            [python, "-I", "-B", "-c", _SUBMIT],
+            input=request,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            timeout=SBATCH_LIMIT,
+            encoding="utf-8",
+            errors="replace",
+            check=False,
+        )
+    except OSError as error:
+        raise OrchError("{} cannot be started: {}".format(python, error.strerror), "orch config python") from error
+    except subprocess.TimeoutExpired as error:
+        raise OrchError("sbatch does not answer within {:g} s".format(SBATCH_LIMIT), "orch doctor") from error
+
+
+def _refusal(said: str) -> str:
+    """What sbatch complained of, out of all that submitit says around it."""
+    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    own = [line for line in lines if line.startswith("sbatch: error:")]
+    return (own or lines or ["sbatch failed without a word"])[-1]
+
+
+def _pythons(job: Mapping[str, Any]) -> List[str]:
+    """Where submitit may be: in the Python that the site file names, in the job's environment, in ours."""
+    named = [(asked(job) or {}).get("python"), job["argv"][0] if "python" in os.path.basename(job["argv"][0]) else None]
+    return list(dict.fromkeys(python for python in [*named, sys.executable] if python and os.path.isabs(python)))
+
+
+def _parameters(job: Mapping[str, Any], given: Mapping[str, Any], array: Array, parallel: int) -> Dict[str, Any]:
+    """What the array asks Slurm for, in submitit's names; a value None leaves an option out."""
+    needs = job["resources"]
+    limit = needs.get("time_limit_s")
+    minutes = given.get("time") or (int(limit + 2 * STOP_NOTICE) // 60 + 1 if limit else None)
+    output = os.path.join(array.folder, "out.txt")
+    more = {"output": output, "signal": "B:TERM@{}".format(STOP_NOTICE), "no-requeue": True}
+    return {
+        "job_name": array.name,
+        "time": minutes,
+        "cpus_per_task": needs.get("cpus") or 1,
+        "gpus_per_node": needs.get("gpus") or None,
+        "mem": "{}M".format(needs["memory_mb"]) if needs.get("memory_mb") else None,
+        **{key: given.get(key) for key in ("partition", "account", "qos", "constraint", "exclude")},
+        "array_parallelism": parallel,
+        "wckey": None,
+        "stderr_to_stdout": True,
+        "use_srun": False,
+        "additional_parameters": {**more, **(given.get("options") or {})},
+    }
+
+
+def ship(home: Home, host: str) -> str:
+    """Put this package beside the arrays, unless it lies there; return the path."""
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        for name, source in sorted(_sources().items()):
+            archive.writestr(zipfile.ZipInfo(name), source)
+    data = packed.getvalue()
+    path = os.path.join(folder_of(home, host), "jobs-{}.zip".format(hashlib.sha256(data).hexdigest()[:16]))
+    if not os.path.exists(path):
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        write_bytes(path, data)
+    return path
+
+
+def _sources() -> Dict[str, str]:
+    """The sources of this package by file name: from the wire, which brought them, else from its folder."""
+    package = sys.modules[__package__]
+    sent: Optional[Mapping[str, str]] = getattr(package.__loader__, "modules", None)
+    if sent is not None:
+        return {_file(name): source for name, source in sent.items()}
+    folder = os.path.dirname(os.path.abspath(__file__))
+    found = {}
+    for name in os.listdir(folder):
+        if name.endswith(".py"):
+            with open(os.path.join(folder, name), encoding="utf-8") as handle:
+                found["jobs/" + name] = handle.read()
+    return found
+
+
+def _file(module: str) -> str:
+    return "jobs/__init__.py" if module == "jobs" else module.replace(".", "/") + ".py"

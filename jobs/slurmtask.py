@@ -1,0 +1,47 @@
+"""One task of a job array, on the compute node: the watcher of one attempt, with the cores and cards that Slurm gave.
+
+Its host-local folder is one of its own: what follows an attempt's end is seen to by the keeper on the login node.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from typing import Any, Dict, List
+
+from . import watcher
+from .atomic import read_json
+from .attempt import replay_spool
+from .errors import OrchError
+from .folder import Home, HostFolder
+from .slots import Lease
+from .standing import stand_alone
+
+
+def main(folder: str) -> None:
+    """Run the task of the array in `folder` that Slurm's variables name; the process ends with it."""
+    os.umask(0o077)
+    about = dict(read_json(os.path.join(folder, "array.json")) or {})
+    with open(os.path.join(folder, "jobs.jsonl"), "rb") as handle:
+        job = json.loads(handle.read().splitlines()[int(os.environ["SLURM_ARRAY_TASK_ID"])])
+    local = HostFolder(os.path.join(HostFolder.of(about["id"]).path, "slurm"))
+    replay_spool(local)
+    try:
+        stand_alone()
+        attempt = Home(about["home"]).attempt(job["sweep"], job["id"], job["attempt"])
+        watcher.Watch(job, attempt, local, Lease([], _device(about["login"], job)), lambda word: None).run()
+    except (OrchError, OSError) as error:
+        sys.exit("{}: {}".format(os.environ.get("SLURMD_NODENAME"), error))
+
+
+def _device(login: str, job: Dict[str, Any]) -> Dict[str, Any]:
+    task = "{SLURM_ARRAY_JOB_ID}_{SLURM_ARRAY_TASK_ID}".format(**os.environ)
+    given = {"job": task, "login": login, "node": os.environ.get("SLURMD_NODENAME", "")}
+    cpus = int(os.environ.get("SLURM_CPUS_PER_TASK") or job["resources"].get("cpus") or 1)
+    return {"slot": 0, "cpus": cpus, "gpus": _cards(), "why": "Slurm gave it", "slurm": given}
+
+
+def _cards() -> List[str]:
+    """The cards as Slurm names them: numbers, or UUIDs where the site is so configured."""
+    return [card for card in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if card]
