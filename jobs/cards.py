@@ -23,6 +23,7 @@ from .lease import is_current
 from .waits import InUse
 
 PART_MB = 1024  # MiB of a card that one part stands for
+_FLAGS = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC  # no link is followed, no pipe is waited for
 _SIGN = 128  # bytes of a holder's signature
 
 
@@ -170,7 +171,7 @@ def lock(path: str, shared: bool = False) -> Optional[int]:
 
     while True:
         try:
-            descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+            descriptor = os.open(path, _FLAGS)
         except FileNotFoundError:
             _make(path)
             continue
@@ -214,17 +215,35 @@ def sign(descriptors: Sequence[int]) -> None:
 
 def _signatures(folder: str, uuid: str) -> List[Tuple[int, int]]:
     """User and process of each living holder of a card or of a part of it."""
-    names = [name for name in os.listdir(folder) if name.partition(".")[0] == uuid]
-    found = (_signature(read_json(os.path.join(folder, name))) for name in names)
+    try:
+        names = [name for name in os.listdir(folder) if name.partition(".")[0] == uuid]
+    except OSError:  # nobody has leased a card yet
+        return []
+    found = (_signature(os.path.join(folder, name)) for name in names)
     return [one for one in found if one]
 
 
-def _signature(said: Any) -> Optional[Tuple[int, int]]:
+def _signature(path: str) -> Optional[Tuple[int, int]]:
+    said = _read(path)
     numbers = [said.get(key) for key in ("user", "pid", "start")] if isinstance(said, dict) else []
     sound = [number for number in numbers if isinstance(number, int)]
     if len(sound) < 3 or not host.is_alive(sound[1], sound[2]):
         return None
     return sound[0], sound[1]
+
+
+def _read(path: str) -> Any:
+    """What a lease file says; None for whatever else somebody may have put into a folder that all can write."""
+    try:
+        descriptor = os.open(path, _FLAGS)
+    except OSError:
+        return None
+    try:
+        return json.loads(os.read(descriptor, _SIGN))
+    except (OSError, ValueError):
+        return None
+    finally:
+        os.close(descriptor)
 
 
 def _other_holder(folder: str, uuid: str) -> Optional[str]:

@@ -61,7 +61,7 @@ def _fits(name: str, value: Any) -> bool:
 
 
 class Window(NamedTuple):
-    """Quiet hours: days on which they begin (0: Monday), minutes since midnight; an end before the start is tomorrow."""
+    """Quiet hours: days on which they begin (0: Monday), minutes since midnight; an early end is tomorrow."""
 
     days: Tuple[int, ...]
     start: int

@@ -97,7 +97,7 @@ def test_memory_of_nobody_and_a_driver_that_does_not_answer_are_reasons(stand: S
     found = Cards(local)
     stand.hide(9000, 0)
     stand.hide(9000, 1)
-    with pytest.raises(InUse, match="GPU 0 has 8.8 GB in use by processes that nvidia-smi does not name"):
+    with pytest.raises(InUse, match=r"GPU 0 has 8.8 GB in use by processes that nvidia-smi does not name"):
         found.take(1)
     stand.fault("driver")
     with pytest.raises(InUse, match="the cards cannot be seen: nvidia-smi ended with 18 and said: Failed to init"):
@@ -161,7 +161,7 @@ def test_a_folder_that_is_not_for_all_is_a_reason(stand: Stand, local: HostFolde
         path.mkdir(0o700)
     else:
         path.symlink_to(tmp_path)
-    with pytest.raises(InUse, match="cards cannot be leased: .* is no folder for all users"):
+    with pytest.raises(InUse, match=r"cards cannot be leased: .* is no folder for all users"):
         Cards(local).take(1)
 
 
@@ -180,7 +180,7 @@ def test_a_lease_that_is_a_link_into_somebodys_files_is_refused(
 
 @needs_root
 def test_two_users_try_at_once_and_no_card_is_leased_twice(stand: Stand, root: Path) -> None:
-    """8 processes of two users race for 2 cards, 2 s long: whoever holds one makes a file that must not exist before."""
+    """8 processes of two users race for 2 cards until each user had one 25 times; a holder makes a file that must be new."""
     (root / "held").mkdir()
     (root / "held").chmod(0o777)
 

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from after import attempts, spec_of
-from local_host import LocalHost, sh, until
+from local_host import LocalHost, until
 from standins.cards import Cards
 
 from jobs import guestbook
@@ -124,9 +122,7 @@ def test_a_job_steps_aside_for_a_stranger_and_comes_back(
     until(lambda: "GPU 0 is used by 1234 (9.1 GB, standard, pid" in reason(host, one), what="it says for whom it waits")
     record: Any = read_exit(host.folder(one))
     assert record["failure"]["kind"] == "foreign_pressure"
-    assert (
-        "GPU 0 is used by 1234 (9.1 GB, standard, pid {}) since ".format(stranger.pid) in record["failure"]["evidence"]
-    )
+    assert f"GPU 0 is used by 1234 (9.1 GB, standard, pid {stranger.pid}) since " in record["failure"]["evidence"]
     assert record["decision"]["wait_s"] == 1.0
     assert stranger.signals == ["ready"], "a stranger is never signalled"
     assert stranger.process.poll() is None
