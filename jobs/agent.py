@@ -24,7 +24,7 @@ from .folder import HostFolder, RunFolder
 from .holds import Holds
 from .homes import open_home
 from .lease import holding
-from .queue import Queue
+from .queue import Queue, waiting_everywhere
 from .state import ENDED, RUNNING, Verdict, judge
 from .waits import Waits
 
@@ -136,7 +136,8 @@ class Agent:
         return {"jobs": answers}
 
     def _stop(self, jobs: List[Tuple[str, str]], grace: Optional[float], by: str) -> List[Reply]:
-        waiting = {entry.key[:2]: entry for entry in self.queue.waiting()}
+        # In all queues of the home: what waits on a host that does not answer is ended as surely as what waits here.
+        waiting = {entry.key[:2]: entry for _, entry in waiting_everywhere(self.home)}
         for sweep, job_id in jobs:
             if (sweep, job_id) not in waiting and not self.home.attempts(sweep, job_id):
                 raise NotFound("no job {} in sweep {}".format(job_id, sweep), "orch status {}".format(sweep))

@@ -14,6 +14,7 @@ from .inventory import chosen, connect
 
 LOCAL = "local"
 REMOTE_HOME = "~/.orch"  # orch home on another machine, unless the site file names one
+Question = tuple[str, dict[str, Any]]  # a verb of the agent, and its arguments
 
 
 class Contact:
@@ -27,6 +28,8 @@ class Contact:
         Make the orch home when it is missing.
     host:
         A name of the site file; None is this machine.
+    ahead:
+        What will be asked next: it goes along with the opening.
 
     Attributes
     ----------
@@ -51,12 +54,15 @@ class Contact:
         The orch home cannot be written, or a newer orch wrote it.
     """
 
-    def __init__(self, settings: Settings, create: bool = True, host: str | None = None) -> None:
+    def __init__(
+        self, settings: Settings, create: bool = True, host: str | None = None, ahead: Question | None = None
+    ) -> None:
         (member,) = chosen(settings, [host or LOCAL], every=False)
         self.name = member.name
-        self.wire = connect(member)
+        self.wire = connect(member, ("open", {"home": member.home or REMOTE_HOME, "create": create}))
+        self._ahead = (ahead, self.wire.post(ahead[0], **ahead[1])) if ahead else None
         try:
-            hello = self.wire.call("open", home=member.home or REMOTE_HOME, create=create)
+            hello = self.wire.answer(self.wire.first)
         except BaseException:
             self.wire.close()
             raise
@@ -73,6 +79,13 @@ class Contact:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.wire.close()
+
+    def ask(self, verb: str, **arguments: Any) -> dict[str, Any]:
+        """Ask the agent; what was asked ahead, when the contact was opened, is there already."""
+        if self._ahead and self._ahead[0] == (verb, arguments):
+            number, self._ahead = self._ahead[1], None
+            return self.wire.answer(number)
+        return self.wire.call(verb, **arguments)
 
     @property
     def shown(self) -> str:

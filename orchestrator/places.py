@@ -381,7 +381,7 @@ def places_of(
     """
     site = load_site(settings)
     others = Fleet({name: contact for name, contact in fleet.contacts.items() if name != LOCAL})
-    briefs = others.each(lambda contact: contact.wire.call("brief", sweep=sweep)) if others.contacts else {}
+    briefs = others.each(lambda contact: contact.ask("brief", sweep=sweep)) if others.contacts else {}
     for name, error in others.silent.items():
         fleet.silent[name] = error
         fleet.contacts.pop(name)

@@ -35,6 +35,9 @@ orch run --stdin < commands.txt
 """
 
 
+BRIEF = ("brief", {"sweep": None})
+
+
 def add_arguments(parser: Parser) -> None:
     """Declare arguments and options."""
     parser.add_argument(
@@ -57,7 +60,7 @@ def run(args: Namespace, settings: Settings, out: Output) -> int:
     memory = single.megabytes(args.memory) if args.memory else None
     resources = Resources(args.cpus, args.gpus, memory)
     hosts = every_host(settings) if args.host == AUTO else [load_site(settings).host(args.host).name]
-    with own_index(settings) as index, Fleet.open(settings, hosts) as fleet:
+    with own_index(settings) as index, Fleet.open(settings, hosts, ahead=BRIEF) as fleet:
         places = places_of(fleet, settings, None)
         place = places[_choose(index, places, resources)]
         specs = [replace(one, placement=_placement(place, args)) for one in _specs(commands, args, place, resources)]

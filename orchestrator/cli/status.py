@@ -7,7 +7,7 @@ from argparse import Namespace
 from collections import Counter
 from typing import Any
 
-from jobs.errors import NotFound
+from jobs.errors import NoHome
 from jobs.state import RUNNING, UNREACHABLE
 
 from ..collect import fresh_index, known_index, watched_scores
@@ -48,8 +48,8 @@ def run(args: Namespace, settings: Settings, out: Output) -> int:
         else:
             with fresh_index(settings) as (_, index):
                 _show(index, args, out)
-    except NotFound as error:
-        if args.sweep or error.code != "NOT_FOUND" or settings.home.exists():
+    except NoHome:
+        if args.sweep or settings.home.exists():
             raise
         out.json({"as_of": None, "sweeps": []})
         out.note("No sweep has run yet.")
