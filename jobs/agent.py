@@ -47,8 +47,14 @@ class Agent:
         self.source = source
         self.collector: Optional[Collector] = None
 
-    def open(self, home: str, create: bool = True) -> Reply:
-        """Open (or make) an orch home on this host; replay what was spooled, see to the queue."""
+    def open(self, home: str, create: bool = True, courtesy: Optional[Dict[str, Any]] = None) -> Reply:
+        """Open (or make) an orch home on this host; replay what was spooled, see to the queue.
+
+        Parameters
+        ----------
+        courtesy:
+            What the site file wishes about sharing cards (`courtesy.Wishes`); None leaves it as it is.
+        """
         self.home, identity = open_home(home, create)
         self.local = HostFolder.of(identity["id"])
         _private_folder(self.local.path)
@@ -58,6 +64,10 @@ class Agent:
             from .moving import heed_declaration
 
             heed_declaration(self)
+        if courtesy is not None and (courtesy or os.path.exists(self.local.wishes)):
+            from .courteous import heed
+
+            heed(self, courtesy)
         keeper = self._rouse()
         about = {"version": __version__, "contract": CONTRACT, "python": sys.version.split()[0]}
         place = {"host": host.name(), "boot_id": host.boot_id(), "home": self.home.path, "id": identity["id"]}
@@ -283,6 +293,7 @@ VERBS: Dict[str, str] = {
     **dict.fromkeys(SERVERS, "servers"),
     "ask_program": "asking",
     "release": "releasing",
+    "courtesy": "courteous",
     **dict.fromkeys(LOCAL, "vscode_local"),
 }
 HOMELESS = ("open", "probe", *TRUTHS, *SERVERS, *LOCAL, "environments", "survey", "ask_program")  # need no open home

@@ -67,12 +67,15 @@ class Resources:
         Memory in MiB, or None when unknown.
     time_limit_s:
         Seconds after which it is asked to stop, then killed; None: it may take as long as it takes.
+    gpu_memory_mb:
+        MiB of each card; jobs that say so share cards. None: the cards are its own.
     """
 
     cpus: int = 1
     gpus: int = 0
     memory_mb: Optional[int] = None
     time_limit_s: Optional[float] = None
+    gpu_memory_mb: Optional[int] = None
 
 
 @dataclass(frozen=True)

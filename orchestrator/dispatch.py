@@ -59,7 +59,8 @@ class Contact:
     ) -> None:
         (member,) = chosen(settings, [host or LOCAL], every=False)
         self.name = member.name
-        self.wire = connect(member, ("open", {"home": member.home or REMOTE_HOME, "create": create}))
+        asked = {"home": member.home or REMOTE_HOME, "create": create, "courtesy": dict(member.courtesy)}
+        self.wire = connect(member, ("open", asked))
         self._ahead = (ahead, self.wire.post(ahead[0], **ahead[1])) if ahead else None
         try:
             hello = self.wire.answer(self.wire.first)

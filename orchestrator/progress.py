@@ -9,6 +9,7 @@ from typing import Any
 
 from jobs.holds import HELD
 from jobs.state import DONE, ENDED, FAILED, INTERRUPTED, QUEUED, RUNNING, STOPPED, UNREACHABLE
+from jobs.waits import WAITS
 
 from .store import PLANNED, JobRow
 
@@ -35,6 +36,8 @@ class Progress:
         Rows of the running jobs; of those that failed, were stopped or interrupted, or cannot be reached.
     held:
         Rows of the jobs that wait on purpose.
+    waiting:
+        Rows of the jobs that wait for other people on the cards.
     """
 
     counts: Mapping[str, int]
@@ -46,6 +49,7 @@ class Progress:
     running: tuple[JobRow, ...]
     troubled: tuple[JobRow, ...]
     held: tuple[JobRow, ...] = ()
+    waiting: tuple[JobRow, ...] = ()
 
     @property
     def over(self) -> bool:
@@ -89,6 +93,7 @@ def measure(
         best=_best(current, metric, scores or {}),
         running=running,
         troubled=tuple(row for row in current if row.state in (FAILED, STOPPED, INTERRUPTED, UNREACHABLE)),
+        waiting=tuple(row for row in current if row.state == QUEUED and row.reason.startswith(WAITS)),
         held=tuple(row for row in current if row.state == QUEUED and row.reason.startswith(HELD)),
     )
 

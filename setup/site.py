@@ -25,6 +25,8 @@ from typing import Any, Protocol
 from jobs.errors import NotFound, SpecError
 from jobs.folder import valid_name
 
+from .courtesy import wishes
+
 LOCAL = "local"
 SHIPPED = Path(__file__).parent / "sites"
 Place = tuple[str | int, ...]
@@ -77,6 +79,8 @@ class Host:
         Of its host key, `SHA256:...`, as the administrator gave it.
     shared_with:
         Who else computes there.
+    courtesy:
+        How our jobs share its cards with theirs, as the host keeps it (`courtesy`).
     """
 
     name: str
@@ -96,6 +100,7 @@ class Host:
     family: str | None = None
     fingerprint: str | None = None
     shared_with: Words | None = None
+    courtesy: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
 
     def __post_init__(self) -> None:
         """Choose the way when none is named."""
@@ -227,6 +232,8 @@ def _host(document: Document, name: str, value: Any, known: Host | None = None) 
         raise document.error(place, "does not say how it is reached", f"{name}: {{ssh: {name}}}")
     if "expect" in given:
         given["expect"] = MappingProxyType({key: str(item) for key, item in given["expect"].items()})
+    if "courtesy" in given:
+        given["courtesy"] = wishes(document, (*place, "courtesy"), given["courtesy"])
     if "shared_with" in given:
         given["shared_with"] = _words(document, (*place, "shared_with"), given["shared_with"])
     return replace(known, **given) if known else Host(name, **given)
@@ -240,6 +247,8 @@ def _check(document: Document, place: Place, key: str, item: Any, host: Mapping[
     elif key == "expect":
         if not isinstance(item, dict) or any(isinstance(one, dict | list) for one in item.values()):
             raise document.error(place, "must be a mapping of texts", "expect: {architecture: aarch64}")
+    elif key == "courtesy":
+        wishes(document, place, item)
     elif key == "shared_with":
         _words(document, place, item)
     elif not isinstance(item, str):

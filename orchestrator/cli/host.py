@@ -1,4 +1,4 @@
-"""`orch host declare-dead`: a person's word that a host will not come back; recorded, and its late results fenced."""
+"""`orch host`: a person's word that a host will not come back, and how our jobs share a host's cards."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from .parser import Parser
 EXAMPLES = """
 orch host declare-dead ada --dry-run
 orch host declare-dead ada --yes
+orch host courtesy nodal --days 30
 """
 
 
@@ -32,9 +33,25 @@ def add_arguments(parser: Parser) -> None:
     dead.add_argument("host", help="name of the site file, or the machine's own name")
     dead.add_argument("--yes", action="store_true", help="do it; without it only the list is shown")
     dead.add_argument("--dry-run", action="store_true", help="only show what it would concern")
+    shared = parser.add_verb(
+        "courtesy",
+        "Who is on its cards, when our jobs waited or stepped aside: to show to a colleague",
+        "orch host courtesy nodal",
+    )
+    shared.add_argument("host", help="name of the site file")
+    shared.add_argument("--days", type=float, metavar="N", default=7.0, help="days to look back (default: 7)")
 
 
 def run(args: Namespace, settings: Settings, out: Output) -> int:
+    """Do what the verb says."""
+    if args.verb == "courtesy":
+        from .courtesies import show
+
+        return show(args.host, args.days, settings, out)
+    return _dead(args, settings, out)
+
+
+def _dead(args: Namespace, settings: Settings, out: Output) -> int:
     """List what it concerns; with `--yes` do it."""
     with own_index(settings) as index, Fleet.open(settings, every_host(settings), create=False) as fleet:
         if args.host in fleet.contacts:

@@ -180,7 +180,7 @@ def test_a_lease_that_is_a_link_into_somebodys_files_is_refused(
 
 @needs_root
 def test_two_users_try_at_once_and_no_card_is_leased_twice(stand: Stand, root: Path) -> None:
-    """8 processes of two users race for 2 cards until each user had one 25 times; a holder makes a file that must be new."""
+    """8 processes of two users race for 2 cards until each had one 25 times; a holder makes a file that must be new."""
     (root / "held").mkdir()
     (root / "held").chmod(0o777)
 
