@@ -235,7 +235,7 @@ def test_keepers_of_two_users_share_a_card_and_no_lease_is_double(
         os.waitpid(_keep(open_ground, shared, open_ground / f"home-{user}", user, script), 0)
     until(lambda: len(list(shared.glob("ran-*"))) == 16, 180, "all 16 jobs ran")
     assert list(shared.glob("DOUBLE-*")) == []
-    locks = list(open_ground.glob("orch-*/home/keeper.lock"))
+    locks = list(open_ground.glob("orch-*/*/keeper.lock"))
     until(lambda: not any(is_held(str(path)) for path in locks), what="keepers have left")
     until(lambda: _processes_of(5001, 5002) == 0, what="watchers have left")
 
