@@ -17,7 +17,7 @@ import time
 from typing import TYPE_CHECKING, Any, BinaryIO, Callable, Dict, Generator, Iterable, Iterator, List, Optional, Tuple
 
 from . import CONTRACT, __version__, attempt, host, stop
-from .atomic import read_json
+from .atomic import read_json, write_json
 from .errors import ContractError, NotFound, OrchError, UsageError, disk_error
 from .events import EventWriter, read
 from .folder import HostFolder, RunFolder
@@ -53,21 +53,19 @@ class Agent:
         Parameters
         ----------
         courtesy:
-            What the site file wishes about sharing cards (`courtesy.Wishes`); None leaves it as it is.
+            How this user shares the cards from now on (`courtesy.Wishes`); None: as before.
         """
         self.home, identity = open_home(home, create)
         self.local = HostFolder.of(identity["id"])
         _private_folder(self.local.path)
         self.queue = Queue(self.home, host.name())
         attempt.replay_spool(self.local)
+        if courtesy is not None and courtesy != (read_json(self.local.wishes) or {}):
+            write_json(self.local.wishes, courtesy, sync=False)
         if os.path.exists(self.home.dead(host.name())):
             from .moving import heed_declaration
 
             heed_declaration(self)
-        if courtesy is not None and (courtesy or os.path.exists(self.local.wishes)):
-            from .courteous import heed
-
-            heed(self, courtesy)
         keeper = self._rouse()
         about = {"version": __version__, "contract": CONTRACT, "python": sys.version.split()[0]}
         place = {"host": host.name(), "boot_id": host.boot_id(), "home": self.home.path, "id": identity["id"]}
@@ -292,8 +290,7 @@ VERBS: Dict[str, str] = {
     **dict.fromkeys(TRUTHS, "truths"),
     **dict.fromkeys(SERVERS, "servers"),
     "ask_program": "asking",
-    "release": "releasing",
-    "courtesy": "courteous",
+    **dict.fromkeys(("release", "courtesies"), "releasing"),
     **dict.fromkeys(LOCAL, "vscode_local"),
 }
 HOMELESS = ("open", "probe", *TRUTHS, *SERVERS, *LOCAL, "environments", "survey", "ask_program")  # need no open home

@@ -47,12 +47,13 @@ class Wishes(NamedTuple):
     def from_json(cls, value: Any) -> "Wishes":
         """Read what the host keeps; what cannot be understood there counts as not said."""
         said = value if isinstance(value, dict) else {}
-        sound = {name: said[name] for name in cls._fields if name in said and _fits(name, said[name])}
+        sound = {name: said[name] for name in cls._fields if name in said and fits(name, said[name])}
         fields: Any = {name: tuple(item) if isinstance(item, list) else item for name, item in sound.items()}
         return cls(**fields)
 
 
-def _fits(name: str, value: Any) -> bool:
+def fits(name: str, value: Any) -> bool:
+    """Tell whether a value can be that of a wish."""
     if name == "quiet_hours":
         return isinstance(value, list) and all(isinstance(item, str) and window(item) for item in value)
     if name == "prefer":
@@ -61,7 +62,7 @@ def _fits(name: str, value: Any) -> bool:
 
 
 class Window(NamedTuple):
-    """Quiet hours: days on which they begin (0: Monday), minutes since midnight; an early end is tomorrow."""
+    """Quiet hours: days on which they begin (0: Monday), minutes since midnight; an end before the start: tomorrow."""
 
     days: Tuple[int, ...]
     start: int

@@ -43,6 +43,12 @@ class Card(NamedTuple):
         return self._asdict()
 
 
+def smallest_mb(cards: "List[Card]") -> Optional[int]:
+    """Return the memory of the smallest card in MiB, or None where a card does not say."""
+    known = [card.memory_total_mb for card in cards if card.memory_total_mb is not None]
+    return min(known) if known and len(known) == len(cards) else None
+
+
 class Look(NamedTuple):
     """What was seen, and why: how the cards were found, or why there are none."""
 

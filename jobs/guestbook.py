@@ -12,7 +12,7 @@ from typing import Any, Dict, List
 
 from .folder import HostFolder
 
-WAITS, BEGINS, ASKED, LEFT = "waits", "begins", "is asked to step aside", "has stepped aside"
+WAITS, BEGINS, ASKED, LEFT = "waits", "begins", "asked to leave", "left"
 LIMIT = 1 << 20  # bytes after which the book is put aside as `.old`, and a new one begun
 
 

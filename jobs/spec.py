@@ -62,13 +62,13 @@ class Resources:
     cpus:
         CPU slots (cores).
     gpus:
-        GPU slots (whole cards).
+        GPU slots (cards).
+    gpu_memory_mb:
+        MiB of a card that it needs: jobs that say so share a card. None: a card is its own.
     memory_mb:
         Memory in MiB, or None when unknown.
     time_limit_s:
         Seconds after which it is asked to stop, then killed; None: it may take as long as it takes.
-    gpu_memory_mb:
-        MiB of each card; jobs that say so share cards. None: the cards are its own.
     """
 
     cpus: int = 1

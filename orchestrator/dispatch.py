@@ -59,8 +59,9 @@ class Contact:
     ) -> None:
         (member,) = chosen(settings, [host or LOCAL], every=False)
         self.name = member.name
-        asked = {"home": member.home or REMOTE_HOME, "create": create, "courtesy": dict(member.courtesy)}
-        self.wire = connect(member, ("open", asked))
+        wishes = dict(member.courtesy or {})  # a wish that was taken out of the site file holds no longer
+        opening = {"home": member.home or REMOTE_HOME, "create": create, "courtesy": wishes}
+        self.wire = connect(member, ("open", opening))
         self._ahead = (ahead, self.wire.post(ahead[0], **ahead[1])) if ahead else None
         try:
             hello = self.wire.answer(self.wire.first)

@@ -167,7 +167,8 @@ class LocalPlace(Place):
 
     def capacity(self) -> Capacity:
         """See `Place`."""
-        return Capacity(limits.cpus().value or 1, len(gpu.look().cards), self.settings.parallel)
+        cards = gpu.look().cards
+        return Capacity(limits.cpus().value or 1, len(cards), self.settings.parallel, gpu.smallest_mb(cards))
 
     def room(self) -> tuple[str, Mapping[str, int | None]]:
         """See `Place`."""
@@ -357,7 +358,8 @@ class HostPlace(Place):
 
     def capacity(self) -> Capacity:
         """See `Place`."""
-        return Capacity(int(self.told["cpus"]), len(self.told["cards"]), self._settings.parallel)
+        cards = [gpu.Card(**card) for card in self.told["cards"]]
+        return Capacity(int(self.told["cpus"]), len(cards), self._settings.parallel, gpu.smallest_mb(cards))
 
     def room(self) -> tuple[str, Mapping[str, int | None]]:
         """See `Place`."""

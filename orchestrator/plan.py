@@ -105,11 +105,15 @@ class Pins:
 
 
 class Capacity(NamedTuple):
-    """What the host has: cores and cards, and how many jobs a person wants side by side (None: as many as fit)."""
+    """What the host has: cores and cards, and how many jobs a person wants side by side (None: as many as fit).
+
+    `card_mb` is the memory of the smallest card in MiB, or None where it is not known.
+    """
 
     cpus: int = 1
     gpus: int = 0
     parallel: int | None = None
+    card_mb: int | None = None
 
 
 class Selection(NamedTuple):
@@ -300,7 +304,7 @@ def _refuse_unknown(value: Any, known: list[Any], flag: str) -> None:
 
 def _resources(sweep: SweepFile, jobs: int, capacity: Capacity, notes: list[str]) -> Resources:
     given = dict(sweep.resources)
-    gpus = int(given.get("gpus", 1 if (sweep.kind == TRAINER and capacity.gpus) or "gpu_memory_mb" in given else 0))
+    gpus = int(given.get("gpus", 1 if sweep.kind == TRAINER and capacity.gpus else 0))
     if "cpus" in given:
         cpus, reason = int(given["cpus"]), "the sweep says so"
     elif sweep.kind != TRAINER:
@@ -312,15 +316,12 @@ def _resources(sweep: SweepFile, jobs: int, capacity: Capacity, notes: list[str]
         cpus = max(1, capacity.cpus // side_by_side)
         reason = f"{counted(capacity.cpus, 'core')}, {counted(side_by_side, 'job')} side by side"
     notes.append(f"{counted(cpus, 'core')} for each job: {reason}")
-    share = given.get("gpu_memory_mb") if gpus else None
     if gpus:
         notes.append(f"{counted(gpus, 'GPU')} for each job" + ("" if "gpus" in given else ": this host has GPUs"))
     if "time_limit_s" in given:
         notes.append(f"each job is asked to stop after {given['time_limit_s']:g} s: the sweep says so")
-    memory = given.get("memory_mb")
-    return Resources(
-        cpus, gpus, int(memory) if memory else None, given.get("time_limit_s"), int(share) if share else None
-    )
+    memory, of_card = (int(given[key]) if given.get(key) else None for key in ("memory_mb", "gpu_memory_mb"))
+    return Resources(cpus, gpus, memory, given.get("time_limit_s"), of_card)
 
 
 def _shared(

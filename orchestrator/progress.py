@@ -34,10 +34,10 @@ class Progress:
         Best value so far, with the label of its job, or None.
     running, troubled:
         Rows of the running jobs; of those that failed, were stopped or interrupted, or cannot be reached.
+    waits:
+        Jobs that wait for other people's work to end, or for a time, with the reason.
     held:
         Rows of the jobs that wait on purpose.
-    waiting:
-        Rows of the jobs that wait for other people on the cards.
     """
 
     counts: Mapping[str, int]
@@ -49,7 +49,7 @@ class Progress:
     running: tuple[JobRow, ...]
     troubled: tuple[JobRow, ...]
     held: tuple[JobRow, ...] = ()
-    waiting: tuple[JobRow, ...] = ()
+    waits: tuple[JobRow, ...] = ()
 
     @property
     def over(self) -> bool:
@@ -93,8 +93,8 @@ def measure(
         best=_best(current, metric, scores or {}),
         running=running,
         troubled=tuple(row for row in current if row.state in (FAILED, STOPPED, INTERRUPTED, UNREACHABLE)),
-        waiting=tuple(row for row in current if row.state == QUEUED and row.reason.startswith(WAITS)),
         held=tuple(row for row in current if row.state == QUEUED and row.reason.startswith(HELD)),
+        waits=tuple(row for row in current if row.state == QUEUED and row.reason.startswith(WAITS)),
     )
 
 

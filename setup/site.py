@@ -22,10 +22,9 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Protocol
 
+from jobs.courtesy import Wishes, fits
 from jobs.errors import NotFound, SpecError
 from jobs.folder import valid_name
-
-from .courtesy import wishes
 
 LOCAL = "local"
 SHIPPED = Path(__file__).parent / "sites"
@@ -80,7 +79,7 @@ class Host:
     shared_with:
         Who else computes there.
     courtesy:
-        How our jobs share its cards with theirs, as the host keeps it (`courtesy`).
+        How its cards are shared with other people (`jobs.courtesy.Wishes`); None: nothing is said.
     """
 
     name: str
@@ -100,7 +99,7 @@ class Host:
     family: str | None = None
     fingerprint: str | None = None
     shared_with: Words | None = None
-    courtesy: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+    courtesy: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
         """Choose the way when none is named."""
@@ -119,6 +118,7 @@ _CHOICES = {"way": ("ssh", "paramiko", "fake"), "scheduler": ("none", "slurm")}
 _WORDS = ("ssh", "address", "user", "jump")  # they stand on a command line of ours
 _WORD = re.compile(r"[A-Za-z0-9_.:%@,\[\]/+][A-Za-z0-9_.:%@,\[\]/+-]*")
 _FINGERPRINT = re.compile(r"SHA256:[A-Za-z0-9+/]{43}")
+_COURTESY = "courtesy: {foreign_mb: 500, free_mb: 8000, prefer: [1, 0], quiet_hours: mon-fri 08:00-19:00}"
 _QUOTA = re.compile(r"[0-9]+(\.[0-9]+)? ?[kMGT]i?B")
 
 
@@ -232,8 +232,8 @@ def _host(document: Document, name: str, value: Any, known: Host | None = None) 
         raise document.error(place, "does not say how it is reached", f"{name}: {{ssh: {name}}}")
     if "expect" in given:
         given["expect"] = MappingProxyType({key: str(item) for key, item in given["expect"].items()})
-    if "courtesy" in given:
-        given["courtesy"] = wishes(document, (*place, "courtesy"), given["courtesy"])
+    if isinstance(given.get("courtesy", {}).get("quiet_hours"), str):
+        given["courtesy"] = {**given["courtesy"], "quiet_hours": [given["courtesy"]["quiet_hours"]]}
     if "shared_with" in given:
         given["shared_with"] = _words(document, (*place, "shared_with"), given["shared_with"])
     return replace(known, **given) if known else Host(name, **given)
@@ -247,10 +247,10 @@ def _check(document: Document, place: Place, key: str, item: Any, host: Mapping[
     elif key == "expect":
         if not isinstance(item, dict) or any(isinstance(one, dict | list) for one in item.values()):
             raise document.error(place, "must be a mapping of texts", "expect: {architecture: aarch64}")
-    elif key == "courtesy":
-        wishes(document, place, item)
     elif key == "shared_with":
         _words(document, place, item)
+    elif key == "courtesy":
+        _check_courtesy(document, place, item)
     elif not isinstance(item, str):
         raise document.error(place, f"must be a text, not {item!r}", _EXAMPLE)
     elif key in _CHOICES and item not in _CHOICES[key]:
@@ -261,6 +261,15 @@ def _check(document: Document, place: Place, key: str, item: Any, host: Mapping[
         raise document.error(place, f"must be a fingerprint, not {item!r}", "fingerprint: SHA256:... of ssh-keygen -l")
     elif key == "quota" and not _QUOTA.fullmatch(item):
         raise document.error(place, f"must be a size, not {item!r}", "quota: 200 GB")
+
+
+def _check_courtesy(document: Document, place: Place, value: Any) -> None:
+    if not isinstance(value, dict):
+        raise document.error(place, f"must be a mapping, not {value!r}", _COURTESY)
+    _refuse_unknown(document, place, value, Wishes._fields)
+    for key, item in value.items():
+        if not fits(key, [item] if key == "quiet_hours" and isinstance(item, str) else item):
+            raise document.error((*place, key), f"does not fit: {item!r}", _COURTESY)
 
 
 def _refuse_unknown(document: Document, place: Place, value: Mapping[str, Any], known: Iterable[str]) -> None:

@@ -94,12 +94,10 @@ def _choose(index: Index, places: dict[str, Place], resources: Resources) -> str
     """The host on which a job of this size would begin first."""
     if len(places) == 1:
         return next(iter(places))
-    needs = {"cpus": resources.cpus, "gpus": resources.gpus}
     ahead = [row.host for row in index.jobs() if row.state in ("queued", "running")]
     offers = []
     for name, place in places.items():
-        room = place.capacity()
-        lanes = placement.lanes(needs, room.cpus, room.gpus, room.parallel)
+        lanes = placement.lanes(resources, place.capacity())
         if lanes:
             offers.append(placement.Offer(name, name, lanes, None, ahead.count(place.shown)))
     if not offers:

@@ -78,7 +78,7 @@ def _print(index: Index, name: str, metric: str | None, rows: list[JobRow], ever
     now = measure(rows, metric, {}, scores=watched_scores(index, name, metric))
     best = f"   best {shown_name(metric)} {now.best[0]:.3f} ({now.best[1]})" if now.best else ""
     out.result(f"{name}  {now.total} jobs: {counts_text(now.counts)}{best}")
-    for reason, count in Counter(row.reason for row in (*now.held, *now.waiting)).items():
+    for reason, count in Counter(row.reason for row in (*now.held, *now.waits)).items():
         out.result(f"  {counted(count, 'job')} {reason}")
     listed = [row for row in rows if row.position is not None] if every else [*now.running, *now.troubled]
     if listed:
