@@ -90,7 +90,9 @@ class Patience:
         return True
 
     def _put_off(self, need: str, people: InUse, before: Optional[_Wait]) -> None:
-        every = min(before.every * LOOK_GROWTH, LOOK_MOST) if before else LOOK_FIRST
+        every = before.every if before else LOOK_FIRST
+        if before and before.look_at:  # a look that somebody asked for (`soon`) puts off no other
+            every = min(every * LOOK_GROWTH, LOOK_MOST)
         due = every if people.until is None else min(max(1.0, people.until - time.time()), LOOK_MOST)
         since = before.since if before else time.time()
         self._words[need] = people.reason
