@@ -291,6 +291,7 @@ VERBS: Dict[str, str] = {
     **dict.fromkeys(SERVERS, "servers"),
     "ask_program": "asking",
     **dict.fromkeys(("release", "courtesies"), "releasing"),
+    **dict.fromkeys(("files_of", "send"), "sending"),
     **dict.fromkeys(LOCAL, "vscode_local"),
 }
 HOMELESS = ("open", "probe", *TRUTHS, *SERVERS, *LOCAL, "environments", "survey", "ask_program")  # need no open home

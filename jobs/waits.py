@@ -91,7 +91,7 @@ class Patience:
 
     def _put_off(self, need: str, people: InUse, before: Optional[_Wait]) -> None:
         every = before.every if before else LOOK_FIRST
-        if before and before.look_at:  # a look that somebody asked for (`soon`) puts off no other
+        if before and before.look_at:  # a look that somebody woke us for is no sign that nothing changes
             every = min(every * LOOK_GROWTH, LOOK_MOST)
         due = every if people.until is None else min(max(1.0, people.until - time.time()), LOOK_MOST)
         since = before.since if before else time.time()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -14,7 +13,6 @@ from .fleet import Fleet
 from .moving import Mover
 from .progress import Progress, duration
 from .store import Index, JobRow
-from .words import counted
 
 FASTEST, SLOWEST = 0.25, 2.0  # seconds between looks: quick while jobs end, calm otherwise
 LINE_EVERY = 15.0  # seconds between lines where there is no terminal
@@ -142,9 +140,8 @@ class Monitor:
                 head[-1] += GAP + part
             else:
                 head.append(" " * len(bar) + part)
-        waits = Counter(row.reason for row in now.waits)
         listed = [*(self._running(row) for row in now.running), *(_trouble(row) for row in now.troubled)]
-        listed += [f"  {counted(count, 'job')} {reason}" for reason, count in waits.items()]
+        listed += [f"  {line}" for line in progress.reasons(now.waits)]
         more = len(listed) - MOST_ROWS
         return [*head, *listed[:MOST_ROWS], *([f"  … {more} more"] if more > 0 else [])]
 

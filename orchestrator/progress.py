@@ -12,6 +12,7 @@ from jobs.state import DONE, ENDED, FAILED, INTERRUPTED, QUEUED, RUNNING, STOPPE
 from jobs.waits import WAITS
 
 from .store import PLANNED, JobRow
+from .words import counted
 
 ORDER = (DONE, RUNNING, QUEUED, PLANNED, FAILED, STOPPED, INTERRUPTED, UNREACHABLE)
 
@@ -148,3 +149,12 @@ def duration(seconds: float | None) -> str:
 def counts_text(counts: Mapping[str, int]) -> str:
     """Return `12 done · 3 running · 20 queued`."""
     return " · ".join(f"{count} {state}" for state, count in counts.items()) or "no jobs"
+
+
+def reasons(rows: Sequence[JobRow]) -> list[str]:
+    """Return why jobs wait, each reason once: `2 jobs wait: GPU 0 is used by ...`, `1 job held: ...`."""
+    counts = Counter(row.reason for row in rows)
+    return [
+        f"{counted(count, 'job')} {reason if count == 1 else reason.replace(WAITS, 'wait: ', 1)}"
+        for reason, count in counts.items()
+    ]

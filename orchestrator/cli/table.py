@@ -36,6 +36,7 @@ GROUPS: dict[str, dict[str, str]] = {
         "show": "All that is recorded of a job",
     },
     "results": {
+        "fetch": "Bring files of jobs to this machine: checkpoints, results, logs",
         "report": "Write the comparison table and the curves",
         "note": "Add a note or a tag to a job or a sweep; show them",
         "index": "Rebuild or check the local index from the run folders",
