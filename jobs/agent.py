@@ -60,7 +60,7 @@ class Agent:
         _private_folder(self.local.path)
         self.queue = Queue(self.home, host.name())
         attempt.replay_spool(self.local)
-        if courtesy is not None and courtesy != read_json(self.local.wishes):
+        if courtesy is not None and courtesy != (read_json(self.local.wishes) or {}):
             write_json(self.local.wishes, courtesy, sync=False)
         if os.path.exists(self.home.dead(host.name())):
             from .moving import heed_declaration

@@ -23,7 +23,6 @@ from .lease import is_current
 from .waits import InUse
 
 PART_MB = 1024  # MiB of a card that one part stands for
-_FLAGS = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC  # no link is followed, no pipe is waited for
 _SIGN = 128  # bytes of a holder's signature
 
 
@@ -171,7 +170,7 @@ def lock(path: str, shared: bool = False) -> Optional[int]:
 
     while True:
         try:
-            descriptor = os.open(path, _FLAGS)
+            descriptor = os.open(path, _flags())
         except FileNotFoundError:
             _make(path)
             continue
@@ -186,6 +185,11 @@ def lock(path: str, shared: bool = False) -> Optional[int]:
             os.utime(descriptor)  # cleaners of /var/tmp go by age
             return descriptor
         os.close(descriptor)
+
+
+def _flags() -> int:
+    """How lease files are opened: no link is followed, no pipe is waited for (these words are not known to Windows)."""
+    return os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 def _make(path: str) -> None:
@@ -235,7 +239,7 @@ def _signature(path: str) -> Optional[Tuple[int, int]]:
 def _read(path: str) -> Any:
     """What a lease file says; None for whatever else somebody may have put into a folder that all can write."""
     try:
-        descriptor = os.open(path, _FLAGS)
+        descriptor = os.open(path, _flags())
     except OSError:
         return None
     try:

@@ -63,7 +63,7 @@ class Contact:
         (member,) = chosen(settings, [host or LOCAL], every=False)
         self.name = member.name
         self.slurm = {**member.slurm, "python": member.python} if member.scheduler == "slurm" else None
-        wishes = None if member.courtesy is None else dict(member.courtesy)
+        wishes = dict(member.courtesy or {})  # a wish that was taken out of the site file holds no longer
         opening = {"home": member.home or REMOTE_HOME, "create": create, "courtesy": wishes}
         self.wire = connect(member, ("open", opening))
         question = ahead(self) if ahead else None

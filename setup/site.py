@@ -123,7 +123,7 @@ _SLURM = ("partition", "account", "qos", "constraint", "exclude", "time", "optio
 _WORDS = ("ssh", "address", "user", "jump")  # they stand on a command line of ours
 _WORD = re.compile(r"[A-Za-z0-9_.:%@,\[\]/+][A-Za-z0-9_.:%@,\[\]/+-]*")
 _FINGERPRINT = re.compile(r"SHA256:[A-Za-z0-9+/]{43}")
-_COURTESY = 'courtesy: {foreign_mb: 500, free_mb: 8000, prefer: [1, 0], quiet_hours: ["mon-fri 08:00-19:00"]}'
+_COURTESY = "courtesy: {foreign_mb: 500, free_mb: 8000, prefer: [1, 0], quiet_hours: mon-fri 08:00-19:00}"
 _QUOTA = re.compile(r"[0-9]+(\.[0-9]+)? ?[kMGT]i?B")
 
 
@@ -239,6 +239,8 @@ def _host(document: Document, name: str, value: Any, known: Host | None = None) 
         given["expect"] = MappingProxyType({key: str(item) for key, item in given["expect"].items()})
     if "slurm" in given:
         given["slurm"] = MappingProxyType(given["slurm"])
+    if isinstance(given.get("courtesy", {}).get("quiet_hours"), str):
+        given["courtesy"] = {**given["courtesy"], "quiet_hours": [given["courtesy"]["quiet_hours"]]}
     if "shared_with" in given:
         given["shared_with"] = _words(document, (*place, "shared_with"), given["shared_with"])
     return replace(known, **given) if known else Host(name, **given)
@@ -275,7 +277,7 @@ def _check_courtesy(document: Document, place: Place, value: Any) -> None:
         raise document.error(place, f"must be a mapping, not {value!r}", _COURTESY)
     _refuse_unknown(document, place, value, Wishes._fields)
     for key, item in value.items():
-        if not fits(key, item):
+        if not fits(key, [item] if key == "quiet_hours" and isinstance(item, str) else item):
             raise document.error((*place, key), f"does not fit: {item!r}", _COURTESY)
 
 

@@ -50,7 +50,7 @@ def run(args: Namespace, settings: Settings, out: Output) -> int:
         ahead, word = _ahead(index, row), address(index, row)
         fences = {line.attempt: line.text for line in index.journal(row.sweep, row.id) if line.kind == "fence"}
     told = list(_tell(row, shown, ahead, fences))
-    line = story(shown["attempts"], shown["queued"], shown["held"])
+    line = story(shown["attempts"], shown["queued"], shown["held"] or shown["waits"])
     head = {"sweep": row.sweep, "id": row.id, "label": row.label, "state": row.state}
     out.json({**head, "story": line, "told": told, **shown})
     told = [line, *told] if line else told

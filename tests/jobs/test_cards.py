@@ -28,14 +28,9 @@ def stand(program: Callable[[str, str], Path], tmp_path: Path) -> Stand:
 
 
 @pytest.fixture
-def root(tmp_path: Path) -> Path:
-    """A host-local root as `/var/tmp` is: every user may make folders in it, and reach it."""
-    for folder in (tmp_path, *tmp_path.parents[:3]):  # with workers side by side it lies one deeper
-        folder.chmod(0o755)
-    found = tmp_path / "vartmp"
-    found.mkdir()
-    found.chmod(0o1777)
-    return found
+def open_stand(open_program: Callable[[str, str], Path], open_ground: Path) -> Stand:
+    """Two cards that every user sees."""
+    return Stand(open_program, open_ground, count=2)
 
 
 def folder_of(root: Path, user: int, home: str = "home") -> HostFolder:
@@ -97,7 +92,7 @@ def test_memory_of_nobody_and_a_driver_that_does_not_answer_are_reasons(stand: S
     found = Cards(local)
     stand.hide(9000, 0)
     stand.hide(9000, 1)
-    with pytest.raises(InUse, match=r"GPU 0 has 8\.8 GB in use by processes that nvidia-smi does not name"):
+    with pytest.raises(InUse, match=r"GPU 0 has 8.8 GB in use by processes that nvidia-smi does not name"):
         found.take(1)
     stand.fault("driver")
     with pytest.raises(InUse, match="the cards cannot be seen: nvidia-smi ended with 18 and said: Failed to init"):
@@ -179,62 +174,63 @@ def test_a_lease_that_is_a_link_into_somebodys_files_is_refused(
 
 
 @needs_root
-def test_two_users_try_at_once_and_no_card_is_leased_twice(stand: Stand, root: Path) -> None:
-    """8 processes of two users race for 2 cards until each user had one 25 times; a holder's file must be new."""
-    (root / "held").mkdir()
-    (root / "held").chmod(0o777)
+def test_two_users_try_at_once_and_no_card_is_leased_twice(open_stand: Stand, open_ground: Path) -> None:
+    """8 processes of two users race for 2 cards until each had one 25 times; a holder makes a file that must be new."""
+    held = open_ground / "held"
+    held.mkdir()
+    held.chmod(0o777)
 
     def race(user: int) -> None:
-        mine, won = folder_of(root, user), 0
+        mine, won = folder_of(open_ground, user), 0
         while True:
             with contextlib.suppress(InUse):
                 taken = Cards(mine).take(1)
                 if taken:
-                    proof = root / "held" / taken.cards[0].uuid
+                    proof = held / taken.cards[0].uuid
                     try:
                         os.close(os.open(proof, os.O_CREAT | os.O_EXCL))
                     except FileExistsError:
-                        (root / "held" / "DOUBLE").touch()
+                        (held / "DOUBLE").touch()
                     time.sleep(0.002)
                     proof.unlink()
                     won += 1
-                    (root / "held" / f"won-{user}-{os.getpid()}").write_text(str(won))
+                    (held / f"won-{user}-{os.getpid()}").write_text(str(won))
                     cards.close(set(taken.descriptors))
 
     for user in (ALICE, BOB):
-        folder_of(root, user)
+        folder_of(open_ground, user)
     with contextlib.ExitStack() as racers:
         for number in range(8):
             user = (ALICE, BOB)[number % 2]
             racers.enter_context(as_user(user, lambda user=user: race(user)))  # type: ignore[misc]
-        until(lambda: min(_won(root, ALICE), _won(root, BOB)) >= 25, 120, "both users had a card 25 times")
-    assert not (root / "held" / "DOUBLE").exists()
-    assert {path.stat().st_mode & 0o7777 for path in (root / "orch-cards").glob("GPU-*")} == {0o666}
+        until(lambda: min(_won(held, ALICE), _won(held, BOB)) >= 25, 120, "both users had a card 25 times")
+    assert not (held / "DOUBLE").exists()
+    assert {path.stat().st_mode & 0o7777 for path in (open_ground / "orch-cards").glob("GPU-*")} == {0o666}
 
 
-def _won(root: Path, user: int) -> int:
-    texts = [path.read_text() for path in (root / "held").glob(f"won-{user}-*")]
+def _won(held: Path, user: int) -> int:
+    texts = [path.read_text() for path in held.glob(f"won-{user}-*")]
     return sum(int(text or 0) for text in texts)
 
 
 @needs_root
-def test_who_holds_a_card_is_named_to_the_other_user(stand: Stand, root: Path) -> None:
+def test_who_holds_a_card_is_named_to_the_other_user(open_stand: Stand, open_ground: Path) -> None:
     def hold() -> None:
-        taken = Cards(folder_of(root, BOB)).take(2)
+        taken = Cards(folder_of(open_ground, BOB)).take(2)
         assert taken
         cards.sign(taken.signs)
-        (root / "orch-5002" / "home" / "holds").touch()
+        (open_ground / "orch-5002" / "home" / "holds").touch()
         time.sleep(600)
 
-    folder_of(root, BOB)
-    mine = folder_of(root, os.getuid())
+    folder_of(open_ground, BOB)
+    mine = folder_of(open_ground, os.getuid())
     with as_user(BOB, hold) as bob:
-        until((root / "orch-5002" / "home" / "holds").exists, what="bob holds both cards")
-        stand.come(bob)
+        until((open_ground / "orch-5002" / "home" / "holds").exists, what="bob holds both cards")
+        open_stand.come(bob)
         with pytest.raises(InUse, match="GPU 0 is leased by a job of 5002"):
             Cards(mine).take(1)
         assert neighbours(mine.cards, "GPU-0", gpu.apps() or []) == [], "another user's job of orch is no stranger"
-    stand.go(bob)
+    open_stand.go(bob)
     taken = Cards(mine).take(2)
     assert taken is not None, "a holder that was killed holds nothing"
     cards.close(set(taken.descriptors))
