@@ -58,6 +58,8 @@ def moves(
     failed:
         Ids of the jobs that failed by an unfit host's fault.
     """
+    held = {row.host for row in rows if row.state == QUEUED and row.reason.startswith(HELD)}
+    offers = {host: offer for host, offer in offers.items() if host not in held}  # what comes there would be held, too
     waits = [_waits(row, stranded, failed) for row in rows]
     begun = {block_of(row) for row, waiting in zip(rows, waits, strict=True) if not waiting}
     loads = {host: _Load(0, [], begun) for host in [*offers, *stranded]}

@@ -17,7 +17,7 @@ GROUPS: dict[str, dict[str, str]] = {
     "hosts": {
         "setup": "Prepare a host: environment with the right torch, proof that it computes, VS Code",
         "hosts": "List the hosts of the site file with what was last known of them",
-        "host": "Say that a host will not come back; show how courteous we were to others there",
+        "host": "Say that a host will not come back, or show how courteous we were to others there",
         "doctor": "Measure the truths of hosts, each with evidence and repair",
         "protocols": "Write the access protocols: French and English, Markdown and Word",
     },

@@ -94,6 +94,14 @@ KIND_WORDS = {
             "rien : le calcul reprend de lui-même quand la carte est libre",
         ),
     ),
+    "preempted": (
+        Text("Slurm needed the place, or the time was over", "Slurm a repris la place, ou le temps était écoulé"),
+        Text(
+            "nothing: it goes on from its last checkpoint; more time: `slurm: {time: 480}` in the site file",
+            "rien : il reprend au dernier point de sauvegarde ; pour plus de temps, `slurm: {time: 480}` dans le "
+            "fichier du site",
+        ),
+    ),
     "gpu_busy": (
         Text("somebody has the card for himself", "quelqu'un s'est réservé la carte"),
         Text(

@@ -47,6 +47,11 @@ def test_what_runs_or_is_held_stays() -> None:
     assert moved([row(0, "grace", "running"), *held], offered(GRACE, ADA), {}) == []
 
 
+def test_nothing_moves_to_a_host_that_holds_the_sweep() -> None:
+    rows = [row(0, "grace", "running"), row(1, "grace"), row(2, "ada", reason="held: 2 jobs failed alike")]
+    assert moved(rows, offered(GRACE, ADA), {}) == []
+
+
 def test_a_silent_hosts_waiting_jobs_go_and_its_running_ones_do_not() -> None:
     rows = [row(0, "ada", "unreachable", "running"), row(1, "ada", "unreachable", "queued")]
     assert moved(rows, offered(NODAL), SILENT) == [("1", "ada", "nodal")]
