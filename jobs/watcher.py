@@ -38,7 +38,8 @@ STARTED, TAKEN, REFUSED, DONE, FREE = b"p", b"x", b"f", b"d", b"s"
 
 Value = TypeVar("Value")
 
-_WATCHED = {signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP} if os.name == "posix" else set()
+_ENDING = {signal.SIGTERM, signal.SIGINT, signal.SIGUSR2} if os.name == "posix" else set()  # the last is Slurm's
+_WATCHED = {signal.SIGCHLD, signal.SIGHUP, *_ENDING} if os.name == "posix" else set()
 
 
 class Ended(NamedTuple):
@@ -196,14 +197,14 @@ class Watch:
         elif number == 0:
             _signal_tree(signal.SIGKILL)
             self.kill_at = time.monotonic() + 1.0
-        elif number in (signal.SIGTERM, signal.SIGINT):
+        elif number in _ENDING:
             grace = stop.grace_of(self.folder)
+            self.stopped = self.stopped or grace is not None
+            if grace is None and self.task:
+                self.evicted, grace = True, stop.GRACE
             if grace is not None:  # else it was meant for an attempt that has ended, or for everybody on this machine
-                self.stopped, self.limit_at = True, None
+                self.limit_at = None
                 self._ask_to_leave(grace)
-            elif self.task and number == signal.SIGTERM:
-                self.evicted, self.limit_at = True, None
-                self._ask_to_leave(stop.GRACE)
 
     def _ask_to_leave(self, grace: float) -> None:
         kill_at = time.monotonic() + grace
