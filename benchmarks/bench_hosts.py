@@ -18,24 +18,18 @@ import json
 import os
 import re
 import statistics
-import subprocess
-import sys
 import tempfile
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import harness
+from labdesk import HOSTS, Desk  # first: it finds the lab
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+from lab import system  # isort: skip
+from lab.cluster import Lab  # isort: skip
+from standins.lab_place import furnish, rattlers  # isort: skip
 
-from lab import system  # noqa: E402
-from lab.cluster import Lab  # noqa: E402
-from standins.lab_place import furnish, rattlers  # noqa: E402
-
-HOSTS = ("nodal", "grace", "ada")
 DOCTOR, SETUP = 5.0, 3.0  # seconds: the budgets
 _MEASURED = re.compile(r"connected in ([\d.]+) s, measured in ([\d.]+) s")
 _CHECKED = re.compile(r"^(\w+): nothing to do \(checked .*, ([\d.]+) s\)$", re.MULTILINE)
@@ -52,44 +46,12 @@ class Round(NamedTuple):
     connections: dict[str, tuple[int, int]]
 
 
-class Desk:
-    """The lab's laptop: a home, a project with a site file, `ssh` with the lab's configuration."""
-
-    def __init__(self, lab: Lab, folder: Path) -> None:
-        self.lab, self.folder = lab, folder
-        (folder / "bin").mkdir(parents=True)
-        ssh = folder / "bin" / "ssh"
-        ssh.write_text(f'#!/bin/sh\nexec /usr/bin/ssh -F "{lab.ssh_config}" "$@"\n')
-        ssh.chmod(0o755)
-        (folder / "orch.yaml").write_text("{}\n")
-        lines = "".join(f"  {name}: {{ssh: {name}, shared_home: lab}}\n" for name in HOSTS)
-        (folder / "site.yaml").write_text(f"hosts:\n{lines}")
-        self.env = harness.clean_environment(folder)
-        self.env |= {"PATH": f"{folder / 'bin'}{os.pathsep}{self.env['PATH']}"}
-        self.env.pop("SSH_AUTH_SOCK", None)
-
-    def orch(self, *words: str) -> tuple[str, float]:
-        """Run `orch` where the laptop is; return its stdout and the seconds that it took."""
-        program = "import sys; from orchestrator.cli import main; sys.exit(main())"
-        command = [sys.executable, "-c", program, *words]
-        began = time.perf_counter()
-        with self.lab.laptop():
-            done = subprocess.run(command, cwd=self.folder, env=self.env, capture_output=True, text=True, check=False)
-        if done.returncode not in (0, 6):
-            raise SystemExit(f"orch {' '.join(words)} ended with {done.returncode}:\n{done.stderr[-2000:]}")
-        return done.stdout, time.perf_counter() - began
-
-    def connections(self) -> dict[str, int]:
-        """Connections that each sshd has taken so far."""
-        return {name: self.lab[name].connections for name in HOSTS}
-
-
 def one_round(desk: Desk, mirrors: Sequence[str]) -> Round:
     """Run both commands once."""
     first = desk.connections()
-    told, doctor_wall = desk.orch("doctor", "--all", "--json")
+    told, _, doctor_wall, *_ = desk.orch("doctor", "--all", "--json")
     second = desk.connections()
-    text, setup_wall = desk.orch("setup", *mirrors, "--all", "--yes")
+    text, _, setup_wall, *_ = desk.orch("setup", *mirrors, "--all", "--yes")
     third = desk.connections()
     reached = {one["host"]: _MEASURED.search(one["rows"][0]["evidence"]) for one in json.loads(told)["hosts"]}
     parts = {name: (float(found[1]), float(found[2])) for name, found in reached.items() if found}

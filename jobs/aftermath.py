@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import re
+import time
 from typing import Any, Dict, Mapping, Optional
 
 from . import attempt, host, slurm
@@ -80,7 +81,7 @@ def _follow(
         _hold_alike(folder, job, local, kind, evidence)
     if decision.action in AGAIN:
         resume = folder.path if os.path.exists(folder.checkpoint("last")) else job.get("resume")
-        Queue(folder.home, host.name()).add([next_job(job, kind, decision, resume)])
+        Queue(folder.home, host.name()).add([next_job(job, kind, decision, resume, time.time())])
 
 
 def _blame_host(folder: RunFolder, job: Mapping[str, Any], local: HostFolder, kind: str, evidence: str) -> None:
@@ -155,8 +156,13 @@ def _declared_dead(home: Home, job: Mapping[str, Any]) -> bool:
 
 def _decision(value: Any) -> Decision:
     said = value if isinstance(value, dict) else {}
-    changes = said.get("changes")
-    return Decision(str(said.get("action")), changes if isinstance(changes, dict) else {}, str(said.get("reason", "")))
+    changes, wait = said.get("changes"), said.get("wait_s")
+    return Decision(
+        str(said.get("action")),
+        changes if isinstance(changes, dict) else {},
+        str(said.get("reason", "")),
+        float(wait) if isinstance(wait, (int, float)) else 0.0,
+    )
 
 
 def _listing(path: str) -> "list[str]":

@@ -17,15 +17,16 @@ import time
 from typing import TYPE_CHECKING, Any, BinaryIO, Callable, Dict, Generator, Iterable, Iterator, List, Optional, Tuple
 
 from . import CONTRACT, __version__, attempt, host, stop
-from .atomic import read_json
+from .atomic import read_json, write_json
 from .errors import ContractError, NotFound, OrchError, UsageError, disk_error
 from .events import EventWriter, read
 from .folder import HostFolder, RunFolder
 from .holds import Holds
 from .homes import open_home
 from .lease import holding
-from .queue import Entry, Queue
+from .queue import Entry, Queue, waiting_everywhere
 from .state import ENDED, RUNNING, Verdict, judge
+from .waits import WAITS, Waits
 
 if TYPE_CHECKING:
     from .collector import Collector
@@ -46,13 +47,21 @@ class Agent:
         self.source = source
         self.collector: Optional[Collector] = None
 
-    def open(self, home: str, create: bool = True) -> Reply:
-        """Open (or make) an orch home on this host; replay what was spooled, see to the queue."""
+    def open(self, home: str, create: bool = True, courtesy: Optional[Dict[str, Any]] = None) -> Reply:
+        """Open (or make) an orch home on this host; replay what was spooled, see to the queue.
+
+        Parameters
+        ----------
+        courtesy:
+            How this user shares the cards from now on (`courtesy.Wishes`); None: as before.
+        """
         self.home, identity = open_home(home, create)
         self.local = HostFolder.of(identity["id"])
         _private_folder(self.local.path)
         self.queue = Queue(self.home, host.name())
         attempt.replay_spool(self.local)
+        if courtesy is not None and courtesy != (read_json(self.local.wishes) or {}):
+            write_json(self.local.wishes, courtesy, sync=False)
         if os.path.exists(self.home.dead(host.name())):
             from .moving import heed_declaration
 
@@ -135,7 +144,8 @@ class Agent:
         return {"jobs": answers}
 
     def _stop(self, jobs: List[Tuple[str, str]], grace: Optional[float], by: str) -> List[Reply]:
-        waiting = {entry.key[:2]: entry for entry in self.queue.waiting()}
+        # In all queues of the home: what waits on a host that does not answer is ended as surely as what waits here.
+        waiting = {entry.key[:2]: entry for _, entry in waiting_everywhere(self.home)}
         for sweep, job_id in jobs:
             if (sweep, job_id) not in waiting and not self.home.attempts(sweep, job_id):
                 raise NotFound("no job {} in sweep {}".format(job_id, sweep), "orch status {}".format(sweep))
@@ -226,7 +236,8 @@ class Agent:
             found.append({"spec": spec, "verdict": verdict.to_json(), **files, **ending})
         queued = [entry.job for entry in self.queue.waiting() if entry.key[:2] == (sweep, job)]
         held = next(filter(None, map(Holds(self.local).why, queued)), "")
-        return {"attempts": found, "queued": queued, "held": held, "waits": self._waits(queued)}
+        waits = self._waits(queued) or next(filter(None, map(Waits(self.local).why, queued)), "")
+        return {"attempts": found, "queued": queued, "held": held, "waits": waits}
 
     def _waits(self, queued: List[Dict[str, Any]]) -> str:
         """Why a job waits for Slurm, in words; empty where it waits for a slot of ours."""
@@ -235,7 +246,7 @@ class Agent:
         from .handing import why_waits
 
         job = queued[0]
-        return why_waits(self.home, self.local, host.name(), (job["sweep"], job["id"], job["attempt"]))
+        return WAITS + why_waits(self.home, self.local, host.name(), (job["sweep"], job["id"], job["attempt"]))
 
     def note(self, sweep: str, job: Optional[str], kind: str, text: str) -> Reply:
         """Add a note or a tag to the journal of the orch home."""
@@ -297,7 +308,8 @@ VERBS: Dict[str, str] = {
     **dict.fromkeys(TRUTHS, "truths"),
     **dict.fromkeys(SERVERS, "servers"),
     "ask_program": "asking",
-    "release": "releasing",
+    **dict.fromkeys(("release", "courtesies"), "releasing"),
+    **dict.fromkeys(("files_of", "send"), "sending"),
     **dict.fromkeys(LOCAL, "vscode_local"),
 }
 HOMELESS = ("open", "probe", *TRUTHS, *SERVERS, *LOCAL, "environments", "survey", "ask_program")  # need no open home

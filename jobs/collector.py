@@ -13,6 +13,7 @@ from .holds import Holds
 from .queue import Entry, Key, Queue
 from .spec import JobSpec
 from .state import ENDED, INTERRUPTED, QUEUED, Evidence, Verdict, judge
+from .waits import Waits
 
 
 class Known(NamedTuple):
@@ -38,7 +39,7 @@ class Collector:
         self._others: FrozenSet[str] = frozenset()
         self._claimed: Dict[Key, str] = {}  # attempts of other machines
         self._settled: Dict[Tuple[str, str], int] = {}  # (sweep, job) -> mtime of its folder when all was final
-        self._holds = Holds(local)
+        self._holds, self._waits = Holds(local), Waits(local)
         self._followed: List[Tuple[str, str]] = []  # jobs whose last attempt seen was followed by another on its own
         self._told: Set[Tuple[str, Optional[FrozenSet[str]]]] = set()  # batches told of, and for which sweeps
 
@@ -106,19 +107,21 @@ class Collector:
         yield report
 
     def _queued(self, sweeps: Optional[FrozenSet[str]]) -> Iterator[Dict[str, Any]]:
-        batches, holds = self.queue.batches(), Holds(self.local)
-        self._told = {told for told in self._told if told[0] in batches} if holds == self._holds else set()
-        self._holds = holds
+        batches, holds, waits = self.queue.batches(), Holds(self.local), Waits(self.local)
+        same = (holds, waits) == (self._holds, self._waits)
+        self._told = {told for told in self._told if told[0] in batches} if same else set()
+        self._holds, self._waits = holds, waits
         for name in batches:
             if (name, sweeps) in self._told:
                 continue
             self._told.add((name, sweeps))
             for entry in self.queue.entries(name):
                 new = entry.key not in self.known or bool(holds.gpus) or entry.key[0] in holds.sweeps
+                new = new or waits.concern(entry.job)
                 if (sweeps is not None and entry.key[0] not in sweeps) or not new:
                     continue
                 if not os.path.isdir(self.queue.run_folder(entry.key).path):
-                    yield self._report(entry.key, entry.job, _waiting(entry, holds))
+                    yield self._report(entry.key, entry.job, _waiting(entry, holds, waits))
                     self.known[entry.key] = Known(0, False)
                 elif entry.key not in self.known:  # it began since the folders were looked at
                     yield from self._attempt(entry.key)
@@ -139,8 +142,9 @@ class Collector:
         }
 
 
-def _waiting(entry: Entry, holds: Holds) -> Verdict:
+def _waiting(entry: Entry, holds: Holds, waits: Waits) -> Verdict:
     why = holds.why(entry.job) if holds else ""
+    why = why or waits.why(entry.job)
     return Verdict(QUEUED, why) if why else judge(Evidence(attempt=False))
 
 

@@ -232,6 +232,26 @@ class HostFolder(NamedTuple):
         return os.path.join(os.path.dirname(self.path), "sick.json")
 
     @property
+    def waits(self) -> str:
+        """Why jobs wait for a card (`waits`)."""
+        return os.path.join(self.path, "waits.json")
+
+    @property
+    def wishes(self) -> str:
+        """How this user shares the cards (`courtesy`): the same for all orch homes."""
+        return os.path.join(os.path.dirname(self.path), "courtesy.json")
+
+    @property
+    def courtesies(self) -> str:
+        """What can be shown to a colleague: who was there, when we stepped aside, how long we waited."""
+        return os.path.join(os.path.dirname(self.path), "courtesy.jsonl")
+
+    @property
+    def cards(self) -> str:
+        """Folder of the cards' leases: the same for all users of this host."""
+        return os.path.join(os.path.dirname(os.path.dirname(self.path)), "orch-cards")
+
+    @property
     def locks(self) -> str:
         """Folder of the attempts' locks."""
         return os.path.join(self.path, "locks")
@@ -250,9 +270,8 @@ class HostFolder(NamedTuple):
         return os.path.join(self.spool, _flat_name(folder) + ".json")
 
     def slot(self, kind: str, number: "int | str") -> str:
-        """Lock of one slot, held while a job uses it; cards are the same for all orch homes of a user."""
-        folder = os.path.dirname(self.path) if kind == "gpu" else self.path
-        return os.path.join(folder, "slots", "{}-{}".format(kind, number))
+        """Lock of one slot, held while a job uses it."""
+        return os.path.join(self.path, "slots", "{}-{}".format(kind, number))
 
 
 def attempt_number(name: str) -> Optional[int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import shutil
 import subprocess
@@ -12,6 +13,7 @@ TIMEOUT = 20.0  # seconds; without the persistence daemon a driver needs several
 # The name is last: it alone may hold a comma. An unknown column fails the whole query: old drivers get the short one.
 _COLUMNS = ("index", "uuid", "driver_version", "memory.total", "memory.used", "utilization.gpu", "compute_cap", "name")
 _SHORT = ("index", "uuid", "driver_version", "memory.total", "memory.used", "name")
+_APPS = "--query-compute-apps=gpu_uuid,pid,used_memory,process_name"
 
 
 class Card(NamedTuple):
@@ -41,6 +43,12 @@ class Card(NamedTuple):
         return self._asdict()
 
 
+def smallest_mb(cards: "List[Card]") -> Optional[int]:
+    """Return the memory of the smallest card in MiB, or None where a card does not say."""
+    known = [card.memory_total_mb for card in cards if card.memory_total_mb is not None]
+    return min(known) if known and len(known) == len(cards) else None
+
+
 class Look(NamedTuple):
     """What was seen, and why: how the cards were found, or why there are none."""
 
@@ -60,7 +68,7 @@ def look(timeout: float = TIMEOUT) -> Look:
         return Look([], "no nvidia-smi in PATH")
     reason = ""
     for columns in (_COLUMNS, _SHORT):
-        text, reason = _ask(program, columns, timeout)
+        text, reason = _ask(program, "--query-gpu=" + ",".join(columns), timeout)
         if text is not None:
             found = [card for card in (_card(columns, line) for line in text.splitlines()) if card]
             return Look(found, "{} lists {}".format(program, len(found)) if found else "nvidia-smi lists no card")
@@ -69,9 +77,32 @@ def look(timeout: float = TIMEOUT) -> Look:
     return Look([], reason)
 
 
-def _ask(program: str, columns: Tuple[str, ...], timeout: float) -> Tuple[Optional[str], str]:
+class App(NamedTuple):
+    """A process that computes on a card; its memory in MiB, None where the driver does not tell."""
+
+    uuid: str
+    pid: int
+    program: str
+    memory_mb: Optional[int]
+
+
+def apps(timeout: float = TIMEOUT) -> Optional[List[App]]:
+    """Ask `nvidia-smi` who computes on the cards; None when it does not say."""
+    program = shutil.which("nvidia-smi")
+    text = _ask(program, _APPS, timeout)[0] if program else None
+    if text is None:
+        return None
+    rows = ([cell.strip() for cell in line.split(",", 3)] for line in text.splitlines())
+    return [
+        App(row[0], int(row[1]), os.path.basename(row[3]) or row[3], _whole(row[2]))
+        for row in rows
+        if len(row) == 4 and row[1].isdigit()
+    ]
+
+
+def _ask(program: str, query: str, timeout: float) -> Tuple[Optional[str], str]:
     """Return (output, "") or (None, why not)."""
-    command = [program, "--query-gpu=" + ",".join(columns), "--format=csv,noheader,nounits"]
+    command = [program, query, "--format=csv,noheader,nounits"]
     try:
         child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     except OSError as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import platform
+import time
 from typing import Dict, Iterator, List, Optional, Tuple
 
 _GONE = " (deleted)"  # what the kernel adds to a path whose name was removed
@@ -35,6 +36,14 @@ def is_alive(pid: int, started: Optional[int]) -> bool:
     """Tell whether exactly that process lives (a zombie does not)."""
     fields = _stat(pid)
     return bool(fields) and fields[0] not in "ZX" and (started is None or int(fields[19]) == started)
+
+
+def began(pid: int) -> Optional[float]:
+    """Return when a process began, in seconds since 1970, or None when it cannot be seen (proc(5), `uptime`)."""
+    ticks, uptime = start_time(pid), _first_line("/proc/uptime")
+    if ticks is None or not uptime:
+        return None
+    return time.time() - float(uptime.split()[0]) + ticks / os.sysconf("SC_CLK_TCK")
 
 
 def descendants(root: int) -> List[int]:
@@ -82,6 +91,24 @@ def owner(pid: int) -> Optional[int]:
         return os.stat("/proc/{}".format(pid)).st_uid
     except OSError:
         return None
+
+
+def user_name(user: Optional[int]) -> Optional[str]:
+    """Return the name of a user id (the number where it has none), or None when the id is not known."""
+    import pwd  # not on Windows
+
+    try:
+        return None if user is None else pwd.getpwuid(user).pw_name
+    except KeyError:
+        return str(user)
+
+
+def ancestors(pid: int) -> Iterator[int]:
+    """Yield a process and those it descends from, as far as we may see them."""
+    while pid > 0:
+        yield pid
+        fields = _stat(pid)
+        pid = int(fields[1]) if fields else 0
 
 
 def has_variable(pid: int, name: str, value: str) -> bool:

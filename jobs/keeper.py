@@ -25,6 +25,8 @@ from .holds import Holds, has_room
 from .lease import holding, is_held, take
 from .queue import Entry, Key, Queue, ring
 from .slots import Slots
+from .standing import close_all_but
+from .waits import InUse, Patience
 
 FOREIGN_WAIT = 1.0  # seconds between looks when the slots are held by jobs of another keeper
 LOOK_WAIT = 60.0  # seconds between looks for batches of which no bell told (its pipe was removed, its ringer killed)
@@ -42,6 +44,7 @@ class Ward:
     def __init__(self, talk: socket.socket, resources: Dict[str, Any], slot: int) -> None:
         self.talk, self.resources, self.slot = talk, resources, slot
         self.entry: Optional[Entry] = None
+        self.used = False  # its cards have served a job
 
 
 class Keeper:
@@ -53,6 +56,8 @@ class Keeper:
         self.slots = Slots(local)
         self.due: Deque[Entry] = collections.deque()
         self.held: Deque[Entry] = collections.deque()  # due, but held on purpose
+        self.aside: Deque[Entry] = collections.deque()  # due, but other people use the cards, or it is too early
+        self.patience = Patience(local)
         self.holds = Holds(local)
         self.probe_at = 0.0  # monotonic time
         self.owed = 0  # what attempts that ended have left to be done, and a full disk refused
@@ -81,10 +86,20 @@ class Keeper:
                 self._read_batches()
 
     def _read_batches(self) -> None:
+        self._recall()
         for batch in self.queue.batches():
             if batch not in self.open:
                 self._open(batch)
         self._sort_held()
+
+    def _recall(self) -> None:
+        """Put back in front what was put aside; what was stopped or taken back meanwhile has its folder."""
+        aside, self.aside = self.aside, collections.deque()
+        for entry in reversed(aside):
+            if os.path.isdir(self.queue.run_folder(entry.key).path):
+                self._count_served(entry)
+            else:
+                self.due.appendleft(entry)
 
     def _sort_held(self) -> None:
         """Put aside what is held on purpose, and back in front what no longer is."""
@@ -145,15 +160,23 @@ class Keeper:
         """Start what fits, in order; return after how many seconds to look again, None when somebody will say."""
         if self.refused_until > time.monotonic():
             return self.refused_until - time.monotonic()
+        if self.aside and not self.patience.seconds():
+            self._recall()
         while self.due:
             job = self.due[0].job
-            lease = self.slots.lease(job["resources"])
+            try:
+                lease = self.patience.lease(self.slots, job)
+            except InUse:
+                self.aside.append(self.due.popleft())
+                continue
             if lease is None:
+                self.patience.tell()
                 return FOREIGN_WAIT
             talk = watcher.fork(self.home, self.local, lease, self._orphaned)
             ward = self.wards[talk.fileno()] = Ward(talk, job["resources"], lease.device["slot"])
             self._give(ward)
-        return None
+        self.patience.settle()
+        return self.patience.seconds()
 
     def _orphaned(self) -> None:
         """In a watcher that has lost its keeper: a dying process closes its sockets before it frees its locks."""
@@ -163,10 +186,16 @@ class Keeper:
         rouse(self.home, self.local)
 
     def _give(self, ward: Ward) -> None:
-        """Give a watcher the next entry, or dismiss it when there is none that its lease fits."""
+        """Give a watcher the next entry, or dismiss it when there is none that its lease fits.
+
+        A card is looked at anew for each job: somebody may have come since.
+        """
         fits = self.due and ward.slot < self.slots.jobs and self.refused_until <= time.monotonic()
-        fits = fits and self.due[0].job["resources"] == ward.resources
-        ward.entry = self.due.popleft() if fits else None
+        fits = (
+            fits and self.due[0].job["resources"] == ward.resources and not (ward.used and ward.resources.get("gpus"))
+        )
+        fits = fits and not self.patience.too_early(self.due[0].job)
+        ward.entry, ward.used = self.due.popleft() if fits else None, True
         watcher.send_job(ward.talk, ward.entry.line if ward.entry else b"")
 
     def _listen(self, timeout: Optional[float]) -> None:
@@ -181,6 +210,7 @@ class Keeper:
             if descriptor == self.wake:
                 _drain(self.wake)
                 self.slots.refresh()
+                self.patience.soon()
                 self._read_batches()
             else:
                 self._hear(self.wards[descriptor])
@@ -227,6 +257,8 @@ class Keeper:
     def _lost(self, ward: Ward) -> None:
         """Forget a watcher; an entry of which it said nothing waits again (its folder tells whether it began)."""
         del self.wards[ward.talk.fileno()]
+        if ward.resources.get("gpus"):
+            self.patience.soon()
         ward.talk.close()
         if ward.entry and os.path.isdir(self.queue.run_folder(ward.entry.key).path):
             self._count_served(ward.entry)
@@ -260,6 +292,7 @@ class Keeper:
             self._sort_held()
             if not self._waits_for_people():
                 return False
+            self.patience.forget()
             Holds(self.local).forget({entry.key[0] for entry in self.held})
             os.close(lock)
             return True
@@ -302,7 +335,7 @@ def _live(home: Home, local: HostFolder, tell: int) -> None:
     try:
         os.setsid()
         signal.pthread_sigmask(signal.SIG_SETMASK, [])  # a watcher that starts a keeper has some blocked
-        watcher.close_all_but({tell})
+        close_all_but({tell})
         _open_standard_files(local.keeper_log)
         os.umask(0o077)
         os.chdir("/")

@@ -46,7 +46,7 @@ def take(path: str, wait: bool = False) -> Optional[int]:
                 return None
             text = "cannot lock {}: {}".format(path, error.strerror)
             raise DiskError(text, "set ORCH_LOCAL to a folder on a local disk") from error
-        if _is_current(descriptor, path):
+        if is_current(descriptor, path):
             os.utime(descriptor)  # cleaners of /var/tmp go by age, and locking changes no date
             return descriptor
         os.close(descriptor)
@@ -79,7 +79,8 @@ def holding(path: str) -> Iterator[int]:
         os.close(descriptor)  # type: ignore[arg-type]
 
 
-def _is_current(descriptor: int, path: str) -> bool:
+def is_current(descriptor: int, path: str) -> bool:
+    """Tell whether a path still names the file that is open: a lock on another one holds nobody back."""
     try:
         there = os.stat(path)
     except OSError:

@@ -19,24 +19,30 @@ ACTIONS = {
 }
 AGAIN = frozenset({RETRY, RETRY_SMALLER, HOLD})  # a next attempt is queued here
 
+WAIT_MOST = 900.0  # seconds: longest wait before a next attempt
+
 ALIKE = frozenset({"code_error", "import_error", "cannot_start"})  # kinds that siblings with the same code share
 ALIKE_LIMIT = 2  # siblings that fail alike until those that wait are held
 
 
 class Rule(NamedTuple):
-    """What to do about a kind, and how many next attempts of one job it may give (None: as many as it takes)."""
+    """What to do about a kind, and how many next attempts of one job it may give (None: as many as it takes).
+
+    `wait_s`: seconds until the first of them may start; it doubles with each, up to `WAIT_MOST`.
+    """
 
     action: str
     tries: Optional[int] = 0
+    wait_s: float = 0.0
 
 
 TABLE: Mapping[str, Rule] = {
     "nan_loss": Rule(NEVER),
     "gpu_lost": Rule(OTHER_HOST),
     "driver_mismatch": Rule(OTHER_HOST),
-    "foreign_pressure": Rule(RETRY, None),
+    "foreign_pressure": Rule(RETRY, None, 60.0),
     "preempted": Rule(RETRY, 20),
-    "gpu_busy": Rule(RETRY, 3),
+    "gpu_busy": Rule(RETRY, 3, 60.0),
     "out_of_memory_gpu": Rule(RETRY_SMALLER, None),
     "out_of_memory": Rule(RETRY_SMALLER, None),
     "disk_full": Rule(HOLD, 3),
@@ -74,15 +80,17 @@ class History(NamedTuple):
 
 
 class Decision(NamedTuple):
-    """What is done, what the next attempt's `tuning` changes, and why, in words."""
+    """What is done, what the next attempt's `tuning` changes, and why, in words; seconds until it may start."""
 
     action: str
     changes: Dict[str, Any]
     reason: str
+    wait_s: float = 0.0
 
     def to_json(self) -> Dict[str, Any]:
         """Return the JSON form."""
-        return dict(self._asdict())
+        plain = dict(self._asdict())
+        return plain if self.wait_s else {key: plain[key] for key in plain if key != "wait_s"}
 
 
 def decide(kind: str, history: History, table: Mapping[str, Rule] = TABLE) -> Decision:
@@ -99,7 +107,13 @@ def decide(kind: str, history: History, table: Mapping[str, Rule] = TABLE) -> De
         return _smaller(history)
     if rule.action == HOLD:
         return Decision(HOLD, {}, "again once there is room on the disk")
-    return Decision(RETRY, {}, "again, from the last checkpoint if there is one")
+    reason, wait = "again, from the last checkpoint if there is one", wait_of(rule, history.tries)
+    return Decision(RETRY, {}, reason + (", after {:g} s at the earliest".format(wait) if wait else ""), wait)
+
+
+def wait_of(rule: Rule, tries: int) -> float:
+    """Return the seconds until the next attempt may start, after so many of this kind."""
+    return min(rule.wait_s * float(1 << min(tries, 10)), WAIT_MOST)
 
 
 def _smaller(history: History) -> Decision:
@@ -131,12 +145,13 @@ def _rule(name: str, value: Any) -> Optional[Rule]:
     before = TABLE.get(name)
     if before is None or not isinstance(action, str) or action not in ACTIONS:
         return None
-    tries = value.get("tries") if isinstance(value, dict) else None
+    tries, wait = (value.get(key) if isinstance(value, dict) else None for key in ("tries", "wait_s"))
+    wait = float(wait) if isinstance(wait, (int, float)) and 0 <= wait <= WAIT_MOST else before.wait_s
     if isinstance(tries, int) and not isinstance(tries, bool) and tries >= 0:
-        return Rule(action, tries)
+        return Rule(action, tries, wait)
     if action == RETRY_SMALLER or (before.action in AGAIN and before.tries is None):
-        return Rule(action, None)  # it ends by itself
-    return Rule(action, before.tries or DEFAULT_TRIES)
+        return Rule(action, None, wait)  # it ends by itself
+    return Rule(action, before.tries or DEFAULT_TRIES, wait)
 
 
 def history_of(job: Mapping[str, Any], kind: str) -> History:
@@ -161,21 +176,32 @@ def batch_of(job: Mapping[str, Any]) -> Optional[int]:
     return _count(_object(parameters.get("grid")).get("batch_size")) if asked else None
 
 
-def next_job(job: Mapping[str, Any], kind: str, decision: Decision, resume: Optional[str]) -> Dict[str, Any]:
+def next_job(
+    job: Mapping[str, Any], kind: str, decision: Decision, resume: Optional[str], now: float
+) -> Dict[str, Any]:
     """Return the next attempt's words for the queue: the same cell, with the reason why there is another attempt.
 
     Parameters
     ----------
     resume:
         Run folder from whose last checkpoint it goes on, or None.
+    now:
+        Seconds since 1970.
     """
     number = int(job["attempt"])
     tries = dict(_object(_object(job.get("retry")).get("tries")))
     tries[kind] = (_count(tries.get(kind)) or 0) + 1
-    retry = {"of": number, "kind": kind, "action": decision.action, "reason": decision.reason, "tries": tries}
+    why = {"of": number, "kind": kind, "action": decision.action, "reason": decision.reason, "tries": tries}
+    retry = {**why, "not_before": now + decision.wait_s} if decision.wait_s else why
     same = {key: value for key, value in job.items() if key != "claim"}
     tuning = {**_object(job.get("tuning")), **decision.changes}
     return {**same, "attempt": number + 1, "resume": resume, "tuning": tuning, "retry": retry}
+
+
+def not_before(job: Mapping[str, Any]) -> float:
+    """Return when an attempt that was queued by itself may start, in seconds since 1970; 0: at once."""
+    at = _object(job.get("retry")).get("not_before")
+    return float(at) if isinstance(at, (int, float)) and not isinstance(at, bool) else 0.0
 
 
 def _object(value: Any) -> Mapping[str, Any]:

@@ -1,4 +1,4 @@
-"""A verb of the agent: let go what waits on purpose."""
+"""Verbs of the agent about what waits: let go what is held; tell for whom we waited and stepped aside."""
 
 from __future__ import annotations
 
@@ -24,3 +24,16 @@ def release(agent: "Agent", sweeps: List[str], gpus: bool = False) -> Dict[str, 
         left.forget({entry.key[0] for entry in waiting})  # what held nobody
     rouse(agent.home, agent.local)
     return {"sweeps": sorted(names & {entry.key[0] for entry in free}), "gpus": again, "jobs": len(free)}
+
+
+def courtesies(agent: "Agent", since: float = 0.0) -> Dict[str, Any]:
+    """Return the wishes that hold here, who is on the cards now, and the book's lines since a time (s since 1970)."""
+    from . import cards, gpu, guestbook
+
+    wishes, apps = cards.wishes_of(agent.local), gpu.apps() or []
+    now = [
+        {"card": card.index, "who": one.words()}
+        for card in gpu.cards()
+        for one in cards.neighbours(agent.local.cards, card.uuid, apps)
+    ]
+    return {"wishes": wishes._asdict(), "now": now, "lines": guestbook.read(agent.local, since)}

@@ -62,7 +62,9 @@ class Resources:
     cpus:
         CPU slots (cores).
     gpus:
-        GPU slots (whole cards).
+        GPU slots (cards).
+    gpu_memory_mb:
+        MiB of a card that it needs: jobs that say so share a card. None: a card is its own.
     memory_mb:
         Memory in MiB, or None when unknown.
     time_limit_s:
@@ -73,6 +75,7 @@ class Resources:
     gpus: int = 0
     memory_mb: Optional[int] = None
     time_limit_s: Optional[float] = None
+    gpu_memory_mb: Optional[int] = None
 
 
 @dataclass(frozen=True)

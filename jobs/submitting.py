@@ -96,6 +96,11 @@ def _check_cards(specs: List[JobSpec]) -> None:
     if most > len(seen.cards):
         text = "a job needs {} GPUs, {} has {} ({})".format(most, host.name(), len(seen.cards), seen.reason)
         raise UsageError(text, "ask for fewer, or choose another host")
+    share = max((spec.resources.gpu_memory_mb or 0 for spec in specs), default=0)
+    largest = max((card.memory_total_mb or share for card in seen.cards), default=0)
+    if share > largest:
+        text = "a job needs {} MiB of a GPU, the largest of {} has {} MiB".format(share, host.name(), largest)
+        raise UsageError(text, "ask for less: resources: {gpu_memory_mb: ...}, or choose another host")
 
 
 def _sort_out(

@@ -7,12 +7,10 @@ from __future__ import annotations
 
 import functools
 import os
-import shutil
-import subprocess
 import time
-from typing import TYPE_CHECKING, Any, Callable, Dict, List, Optional
+from typing import TYPE_CHECKING, Any, Callable, Dict, List
 
-from . import CONTRACT, disktest, envs, host, software, survivor, vscode
+from . import CONTRACT, disktest, envs, gpu, host, software, survivor, vscode
 from .apart import side_by_side
 from .disk import disk
 from .folder import Home, HostFolder
@@ -100,38 +98,12 @@ def gpu_load(timeout: float = 15.0) -> List[Reply]:
 
     One whose owner is hidden from us counts as somebody else's.
     """
-    program = shutil.which("nvidia-smi")
-    if program is None:
-        return []
-    query = "--query-compute-apps=gpu_uuid,pid,used_memory,process_name"
-    done = subprocess.run(
-        [program, query, "--format=csv,noheader,nounits"],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        timeout=timeout,
-        check=False,
-    )
-    lines = done.stdout.decode("utf-8", "replace").splitlines() if done.returncode == 0 else []
-    rows = ([cell.strip() for cell in line.split(",", 3)] for line in lines)
-    return [_user_of_card(row) for row in rows if len(row) == 4 and row[1].isdigit()]
+    return [_user_of_card(app) for app in gpu.apps(timeout) or ()]
 
 
-def _user_of_card(row: List[str]) -> Reply:
-    uuid, pid, memory, name = row
-    owner = host.owner(int(pid))
-    used = int(memory) if memory.isdigit() else None
-    about = {"uuid": uuid, "pid": int(pid), "program": os.path.basename(name) or name, "memory_mb": used}
-    return {**about, "user": _user_name(owner), "foreign": owner != os.getuid()}
-
-
-def _user_name(user: Optional[int]) -> Optional[str]:
-    import pwd
-
-    try:
-        return None if user is None else pwd.getpwuid(user).pw_name
-    except KeyError:
-        return str(user)
+def _user_of_card(app: gpu.App) -> Reply:
+    owner = host.owner(app.pid)
+    return {**app._asdict(), "user": host.user_name(owner), "foreign": owner != os.getuid()}
 
 
 def survived(agent: Agent) -> Reply:

@@ -16,7 +16,7 @@ import struct
 import sys
 import time
 import traceback
-from typing import Any, Callable, Dict, List, NamedTuple, NoReturn, Optional, Set, TypeVar
+from typing import Any, Callable, Dict, List, NamedTuple, NoReturn, Optional, TypeVar
 
 from . import host, slurm, stop
 from .aftermath import decided, follow
@@ -25,9 +25,11 @@ from .errors import OrchError
 from .failure import Proof, diagnose
 from .folder import Home, HostFolder, RunFolder
 from .lease import take
+from .lookout import Lookout
 from .proofs import lost_card, memory_kill, oom_counter, oom_kills, silent_disk
 from .slots import Lease
 from .spawn import spawn
+from .standing import ENDING, WATCHED, close_all_but, stand_alone
 
 RETRY_WAIT = 5.0  # seconds between tries to write an exit record that neither run folder nor spool can take
 REASON_LIMIT = 1000  # bytes of a refusal's reason: one message is read at once
@@ -37,9 +39,6 @@ LEFTOVER_GRACE = 2.0  # seconds that processes left behind by a job have after S
 STARTED, TAKEN, REFUSED, DONE, FREE = b"p", b"x", b"f", b"d", b"s"
 
 Value = TypeVar("Value")
-
-_ENDING = {signal.SIGTERM, signal.SIGINT, signal.SIGUSR2} if os.name == "posix" else set()  # the last is Slurm's
-_WATCHED = {signal.SIGCHLD, signal.SIGHUP, *_ENDING} if os.name == "posix" else set()
 
 
 class Ended(NamedTuple):
@@ -67,6 +66,7 @@ class Watch:
         self.kill_at: Optional[float] = None  # monotonic time of the SIGKILL to come, once a stop was asked for
         self.limit_at: Optional[float] = None  # monotonic time at which its time limit is over
         self.stopped = self.timed_out = self.owes = False  # a person's stop; over its limit; something is left to do
+        self.lookout = Lookout(job, local, lease)
         self.task = str((lease.device.get("slurm") or {}).get("job") or "")  # Slurm's job that we are, if it started us
         self.evicted = False  # Slurm asked us to leave
         self.oom = oom_counter()
@@ -129,6 +129,7 @@ class Watch:
             self._say_why_not(argv, error)
         finally:
             os.set_inheritable(lock, False)
+        self.lookout.begin()
         self.child_start = host.start_time(self.child) if self.child else None
         self._write_identity(lock)
         self.say(STARTED)
@@ -165,6 +166,7 @@ class Watch:
             self._heed(self._next_signal())
             first = self._reap(self.child)
         self._end_leftovers()
+        self.lookout.end()
         _, status, usage = first
         number = os.WTERMSIG(status) if os.WIFSIGNALED(status) else None
         code = 128 + number if number else os.WEXITSTATUS(status)
@@ -183,27 +185,32 @@ class Watch:
             found = result if result[0] == wanted else found
 
     def _next_signal(self) -> int:
-        """The next signal, or 0 when a time has come: for SIGKILL, or that of the time limit."""
-        due = min((at for at in (self.kill_at, self.limit_at) if at is not None), default=None)
+        """The next signal, or 0 when a time has come: for SIGKILL, that of the time limit, or for a look around."""
+        due = min((at for at in (self.kill_at, self.limit_at, self.lookout.due) if at is not None), default=None)
         if due is None:
-            return signal.sigwaitinfo(_WATCHED).si_signo
-        came = signal.sigtimedwait(_WATCHED, max(0.0, due - time.monotonic()))
+            return signal.sigwaitinfo(WATCHED).si_signo
+        came = signal.sigtimedwait(WATCHED, max(0.0, due - time.monotonic()))
         return came.si_signo if came else 0
 
     def _heed(self, number: int) -> None:
-        if number == 0 and self.kill_at is None:
-            self.timed_out, self.limit_at = True, None
-            self._ask_to_leave(stop.GRACE)
-        elif number == 0:
+        now = time.monotonic()
+        if number == 0 and self.kill_at is not None and self.kill_at <= now:
             _signal_tree(signal.SIGKILL)
-            self.kill_at = time.monotonic() + 1.0
-        elif number in _ENDING:
+            self.kill_at = now + 1.0
+        elif number == 0 and self.limit_at is not None and self.limit_at <= now:
+            self.timed_out, self.limit_at, self.lookout.due = True, None, None
+            self._ask_to_leave(stop.GRACE)
+        elif number == 0 and self.lookout.due is not None and self.lookout.due <= now:
+            if self.lookout.look():
+                self.limit_at = None
+                self._ask_to_leave(self.lookout.grace)
+        elif number in ENDING:
             grace = stop.grace_of(self.folder)
             self.stopped = self.stopped or grace is not None
             if grace is None and self.task:
                 self.evicted, grace = True, stop.GRACE
             if grace is not None:  # else it was meant for an attempt that has ended, or for everybody on this machine
-                self.limit_at = None
+                self.limit_at, self.lookout.due = None, None
                 self._ask_to_leave(grace)
 
     def _ask_to_leave(self, grace: float) -> None:
@@ -254,6 +261,8 @@ class Watch:
         if self.timed_out:
             limit = self.job["resources"]["time_limit_s"]
             proved = Proof("timeout", "over its time limit of {:g} s, by the watcher's clock".format(limit))
+        elif self.lookout.reason:
+            proved = Proof("foreign_pressure", self.lookout.reason)
         elif self.evicted:
             proved = Proof("preempted", "Slurm asked it to leave: {}".format(ousted or "it did not say why"))
         elif ended.status == 128 + signal.SIGKILL:
@@ -300,6 +309,7 @@ def _live(home: Home, local: HostFolder, lease: Lease, talk: socket.socket, orph
     try:
         os.setsid()
         close_all_but({0, 1, 2, talk.fileno(), *lease.descriptors})
+        lease.sign()
         stand_alone()
         dismissed = _serve(home, local, lease, talk)
         os.chdir("/")
@@ -348,16 +358,6 @@ def _say(talk: socket.socket, word: bytes) -> None:
         pass
 
 
-def close_all_but(keep: Set[int]) -> None:
-    """Close every descriptor but these: a lock inherited by chance would live on with its inheritor."""
-    for name in os.listdir("/proc/self/fd"):
-        if int(name) not in keep:
-            try:
-                os.close(int(name))
-            except OSError:  # the one that listed the folder
-                pass
-
-
 def _signal_tree(number: int) -> None:
     for pid in host.descendants(os.getpid()):
         stop.send(os.kill, pid, number)
@@ -386,15 +386,3 @@ def preload() -> None:
     gc.disable()  # neither makes cycles worth a collection, and collecting copies the pages shared with the keeper
     if sys.platform == "linux":
         import ctypes  # noqa: F401
-
-
-def stand_alone() -> None:
-    """Take signals only where we wait for them, and adopt orphaned descendants: a stop reaches the whole tree.
-
-    Source: prctl(2), PR_SET_CHILD_SUBREAPER.
-    """
-    signal.pthread_sigmask(signal.SIG_BLOCK, _WATCHED)
-    if sys.platform == "linux":
-        import ctypes
-
-        ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)

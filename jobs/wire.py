@@ -15,7 +15,7 @@ import threading
 import time
 import zlib
 from types import TracebackType
-from typing import Any, BinaryIO, Dict, Generator, List, Optional, Type
+from typing import Any, BinaryIO, Dict, Generator, List, Mapping, Optional, Tuple, Type
 
 from .errors import OrchError, Unreachable, WireError, from_json
 from .pipe import Pipe
@@ -64,6 +64,8 @@ class Wire:
         The bytes' way; closed with the wire.
     timeout:
         Seconds without any answer after which the host counts as unreachable.
+    first:
+        A verb and its arguments that are sent along with the agent, without waiting for it: `answer(wire.first)`.
 
     Raises
     ------
@@ -73,16 +75,20 @@ class Wire:
         Something else answers, or a Python that is too old.
     """
 
-    def __init__(self, pipe: Pipe, timeout: float = 60.0) -> None:
+    def __init__(
+        self, pipe: Pipe, timeout: float = 60.0, first: Optional[Tuple[str, Mapping[str, Any]]] = None
+    ) -> None:
         self._pipe, self._timeout, self._number = pipe, timeout, 0
         self._frames: "queue.Queue[Optional[Dict[str, Any]]]" = queue.Queue()
+        self._awaited: Dict[int, List[Dict[str, Any]]] = {}  # frames that came while another answer was read
         marker = os.urandom(16).hex()
         self._hello, self._answered = threading.Event(), False
         self._refusal = self._printed = ""
         self._reader = threading.Thread(target=self._read, args=(pipe.output, marker), daemon=True)
         self._reader.start()
+        asked, self.first = self._frame(*first) if first else (b"", 0)
         try:
-            self._send(_package(marker))
+            self._send(_package(marker) + asked)
             if not self._hello.wait(timeout) or not self._answered:
                 raise self._silence()
         except BaseException:
@@ -99,28 +105,55 @@ class Wire:
         Unreachable
             The connection broke: nothing is known about what the agent did.
         """
-        stream = self.stream(verb, **arguments)
-        while True:
-            try:
-                next(stream)
-            except StopIteration as stop:
-                return dict(stop.value)
+        return self.answer(self.post(verb, **arguments))
 
     def stream(self, verb: str, **arguments: Any) -> Generator[Any, None, Dict[str, Any]]:
         """Ask and yield the chunks as they come; the generator's return value is the final answer."""
+        return (yield from self._answers(self.post(verb, **arguments)))
+
+    def post(self, verb: str, **arguments: Any) -> int:
+        """Ask without waiting, which saves a round trip; the number is for `answer`. Answers come in this order."""
+        data, number = self._frame(verb, arguments)
+        self._send(data)
+        return number
+
+    def answer(self, number: int) -> Dict[str, Any]:
+        """Wait for the answer to what was posted; raises what `call` raises."""
+        answers = self._answers(number)
+        while True:
+            try:
+                next(answers)
+            except StopIteration as stop:
+                return dict(stop.value)
+
+    def _frame(self, verb: str, arguments: Mapping[str, Any]) -> Tuple[bytes, int]:
         self._number += 1
+        self._awaited[self._number] = []
         data = json.dumps({"id": self._number, "verb": verb, "args": arguments}, ensure_ascii=False).encode()
-        self._send(b"%d\n" % len(data) + data)
+        return b"%d\n" % len(data) + data, self._number
+
+    def _answers(self, number: int) -> Generator[Any, None, Dict[str, Any]]:
+        try:
+            while True:
+                frame = self._frame_of(number)
+                if "chunk" in frame:
+                    yield frame["chunk"]
+                elif "error" in frame:
+                    raise from_json(frame["error"])
+                else:
+                    return dict(frame["ok"])
+        finally:
+            del self._awaited[number]  # what still comes of a stream that is not read to its end is thrown away
+
+    def _frame_of(self, number: int) -> Dict[str, Any]:
+        if self._awaited[number]:
+            return self._awaited[number].pop(0)
         while True:
             frame = self._next_frame()
-            if frame["id"] != self._number:
-                continue  # left over from a stream that was not read to its end
-            if "chunk" in frame:
-                yield frame["chunk"]
-            elif "error" in frame:
-                raise from_json(frame["error"])
-            else:
-                return dict(frame["ok"])
+            if frame["id"] == number:
+                return frame
+            if frame["id"] in self._awaited:
+                self._awaited[frame["id"]].append(frame)
 
     def close(self) -> None:
         """Close the connection; the agent leaves, keepers and watchers stay."""

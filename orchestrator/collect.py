@@ -109,6 +109,8 @@ def refresh(fleet: Fleet, index: Index, sweeps: list[str] | None = None) -> News
         taking.take(item)
     for host, error in fleet.silent.items():
         index.silent(host, f"the host does not answer; the job is not counted dead ({error.message})")
+    for host in set(index.machines().values()) - (fleet.known or set(index.machines().values())):
+        index.silent(host, "the host is no longer in the site file; the job is not counted dead")
     if not fleet.contacts:
         raise fleet.silent[next(iter(fleet.silent))]
     return taking.news

@@ -5,7 +5,7 @@ One `Contact` is one connection; whatever is due for a host travels through it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import TracebackType
 from typing import Any
 
@@ -14,6 +14,8 @@ from .inventory import chosen, connect
 
 LOCAL = "local"
 REMOTE_HOME = "~/.orch"  # orch home on another machine, unless the site file names one
+Question = tuple[str, dict[str, Any]]  # a verb of the agent, and its arguments
+Ahead = Callable[["Contact"], Question]
 
 
 class Contact:
@@ -27,6 +29,8 @@ class Contact:
         Make the orch home when it is missing.
     host:
         A name of the site file; None is this machine.
+    ahead:
+        Gives what will be asked next: it goes along with the opening.
 
     Attributes
     ----------
@@ -53,13 +57,19 @@ class Contact:
         The orch home cannot be written, or a newer orch wrote it.
     """
 
-    def __init__(self, settings: Settings, create: bool = True, host: str | None = None) -> None:
+    def __init__(
+        self, settings: Settings, create: bool = True, host: str | None = None, ahead: Ahead | None = None
+    ) -> None:
         (member,) = chosen(settings, [host or LOCAL], every=False)
         self.name = member.name
         self.slurm = {**member.slurm, "python": member.python} if member.scheduler == "slurm" else None
-        self.wire = connect(member)
+        wishes = dict(member.courtesy or {})  # a wish that was taken out of the site file holds no longer
+        opening = {"home": member.home or REMOTE_HOME, "create": create, "courtesy": wishes}
+        self.wire = connect(member, ("open", opening))
+        question = ahead(self) if ahead else None
+        self._ahead = (question, self.wire.post(question[0], **question[1])) if question else None
         try:
-            hello = self.wire.call("open", home=member.home or REMOTE_HOME, create=create)
+            hello = self.wire.answer(self.wire.first)
         except BaseException:
             self.wire.close()
             raise
@@ -76,6 +86,17 @@ class Contact:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.wire.close()
+
+    def ask(self, verb: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        """Ask the agent; what was asked ahead, when the contact was opened, is there already."""
+        if self._ahead and self._ahead[0] == (verb, arguments):
+            number, self._ahead = self._ahead[1], None
+            return self.wire.answer(number)
+        return self.wire.call(verb, **arguments)
+
+    def brief(self, sweep: str | None) -> Question:
+        """Return the question what the host has, and knows of a sweep (None: of nobody's)."""
+        return "brief", {"sweep": sweep, "slurm": self.slurm}
 
     @property
     def shown(self) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from jobs.errors import DiskError, OrchError, UsageError
-from jobs.spec import JobSpec
+from jobs.spec import JobSpec, Resources
 from jobs.state import QUEUED, RUNNING
 
 from . import history, placement, price
@@ -99,9 +99,7 @@ def _offers(index: Index, places: Mapping[str, Place], prepared: Prepared) -> li
     offers = []
     for name, place in places.items():
         made, room = prepared.plans[name], place.capacity()
-        wanted = made.specs[0].resources if made.specs else None
-        needs = {"cpus": wanted.cpus, "gpus": wanted.gpus} if wanted else {}
-        lanes = placement.lanes(needs, room.cpus, room.gpus, room.parallel)
+        lanes = placement.lanes(made.specs[0].resources if made.specs else Resources(), room)
         if lanes:
             offers.append(placement.Offer(name, place.kind, lanes, pace.get(place.shown), ahead[place.shown]))
     if not offers:

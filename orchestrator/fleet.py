@@ -14,7 +14,9 @@ from typing import Any, NamedTuple
 from jobs.errors import NoHome, OrchError, Unreachable
 
 from .config import Settings
-from .dispatch import LOCAL, Contact
+from .dispatch import LOCAL, Ahead, Contact
+from .inventory import load_site
+from .store import Index
 
 SIDE_BY_SIDE = 16  # hosts that are asked at the same time
 AGAIN = 20.0  # seconds until a silent host is tried again
@@ -45,10 +47,11 @@ class Fleet:
         self.contacts: dict[str, Contact] = dict(contacts)
         self.silent: dict[str, OrchError] = dict(silent or {})
         self.records: dict[str, Mapping[str, Any]] = {}  # sweeps' records as the index has them
+        self.known: frozenset[str] | None = None  # all hosts of the site file, where somebody said
         self._revival: Revival | None = None
 
     @classmethod
-    def open(cls, settings: Settings, hosts: Sequence[str], create: bool = True) -> Fleet:
+    def open(cls, settings: Settings, hosts: Sequence[str], create: bool = True, ahead: Ahead | None = None) -> Fleet:
         """Open contacts with all hosts side by side.
 
         Parameters
@@ -57,6 +60,8 @@ class Fleet:
             Names of the site file; `local` is this machine.
         create:
             Make an orch home where it is missing; else a host without one is left out.
+        ahead:
+            Gives what other machines will be asked next, sent along at once: their answers are there by then.
 
         Raises
         ------
@@ -68,12 +73,15 @@ class Fleet:
 
         def reach(name: str) -> Contact | OrchError:
             try:
-                return Contact(settings, create, name)
+                return Contact(settings, create, name, ahead if name != LOCAL else None)
             except OrchError as error:
                 return error
 
+        known = frozenset(load_site(settings).hosts)
         if len(hosts) == 1:
-            return cls({hosts[0]: Contact(settings, create, hosts[0])})
+            fleet = cls({hosts[0]: Contact(settings, create, hosts[0], ahead if hosts[0] != LOCAL else None)})
+            fleet.known = known
+            return fleet
         with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
             for name, found in zip(hosts, pool.map(reach, hosts), strict=True):
                 if isinstance(found, Contact):
@@ -81,6 +89,7 @@ class Fleet:
                 elif not isinstance(found, NoHome):
                     silent[name] = found
         fleet = cls(contacts, silent)
+        fleet.known = known
         fleet._drop_twins()
         fleet._revival = Revival(settings)
         return fleet
@@ -110,8 +119,11 @@ class Fleet:
     ) -> None:
         if self._revival:
             self._revival.close()
-        for contact in self.contacts.values():
-            contact.wire.close()
+        if len(self.contacts) == 1:
+            self.first.wire.close()
+        elif self.contacts:  # side by side: each waits until the other end has left
+            with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
+                list(pool.map(lambda contact: contact.wire.close(), self.contacts.values()))
 
     @property
     def first(self) -> Contact:
@@ -146,6 +158,14 @@ class Fleet:
         if host in self.silent:
             raise self.silent[host]
         raise Unreachable(f"{host} was not asked: it is not in the site file", "orch hosts lists those that are")
+
+    def standing_in(self, host: str, index: Index) -> Contact | None:
+        """Return who can act on what waits on a host: itself, else another host of its orch home, else None."""
+        for contact in self.contacts.values():
+            if host in (contact.name, contact.shown):
+                return contact
+        homes = [home for (home, _), shown in index.machines().items() if shown == host]
+        return next(filter(None, (self.of_home(home) for home in homes)), None)
 
     def beside(self, contact: Contact) -> list[str]:
         """Return the own names of the other machines here that have the same orch home."""

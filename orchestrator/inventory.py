@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from jobs.errors import NotFound, UsageError
 from jobs.wire import Wire
@@ -95,8 +95,8 @@ def _at_home(host: Host, settings: Settings) -> Host:
     return replace(host, home=str(settings.home)) if host.is_local and not host.home else host
 
 
-def connect(host: Host) -> Wire:
-    """Open the wire to a host's agent.
+def connect(host: Host, first: tuple[str, Mapping[str, Any]] | None = None) -> Wire:
+    """Open the wire to a host's agent; the first question may go along with it.
 
     Raises
     ------
@@ -106,4 +106,4 @@ def connect(host: Host) -> Wire:
     check_package("setup")
     from setup.ways import open_pipe
 
-    return Wire(open_pipe(host))
+    return Wire(open_pipe(host), first=first)

@@ -141,6 +141,7 @@ class Monitor:
             else:
                 head.append(" " * len(bar) + part)
         listed = [*(self._running(row) for row in now.running), *(_trouble(row) for row in now.troubled)]
+        listed += [f"  {line}" for line in progress.reasons(now.waits)]
         more = len(listed) - MOST_ROWS
         return [*head, *listed[:MOST_ROWS], *([f"  … {more} more"] if more > 0 else [])]
 

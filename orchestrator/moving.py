@@ -15,7 +15,6 @@ from jobs.holds import HELD
 from jobs.spec import JobSpec
 from jobs.state import FAILED, QUEUED, RUNNING, UNREACHABLE
 
-from .dispatch import Contact
 from .fleet import Fleet
 from .placement import Offer
 from .store import Index, JobRow
@@ -196,7 +195,7 @@ class Mover:
         """Take back what waits; what has failed is free already."""
         free = {row.id: (source, row.attempts) for row in asked if row.state == FAILED}
         waiting = [(row.sweep, row.id) for row in asked if row.state != FAILED]
-        holder = self._holder(source) if waiting else None
+        holder = self._fleet.standing_in(source, self._index) if waiting else None
         taken = holder.withdraw(waiting, why) if holder else []
         return {
             **free,
@@ -209,10 +208,3 @@ class Mover:
         reason = f"moved from {source}: {why}" if host != source else "others of its comparison have begun here"
         specs = [replace(self._specs[host][job], placement={"host": host, "reason": reason}) for job in attempts]
         self._fleet.contacts[host].submit(None, [spec.to_json() for spec in specs], floors=attempts, by_person=False)
-
-    def _holder(self, source: str) -> Contact | None:
-        """Who can take jobs back from a host's queue: the host itself, else another host of the same orch home."""
-        if source in self._fleet.contacts:
-            return self._fleet.contacts[source]
-        homes = [home for (home, _), host in self._index.machines().items() if host == source]
-        return next(filter(None, (self._fleet.of_home(home) for home in homes)), None)

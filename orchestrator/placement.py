@@ -9,11 +9,12 @@ from __future__ import annotations
 import heapq
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from jobs.atomic import canonical
-from jobs.spec import JobSpec
+from jobs.spec import JobSpec, Resources
 
+from .plan import Capacity
 from .progress import duration
 
 UNKNOWN = 60.0  # seconds that a job counts where no host has run any like it
@@ -154,20 +155,13 @@ def blocks_of(specs: Sequence[JobSpec]) -> list[Block]:
     return [Block(name, tuple(jobs)) for name, jobs in found.items()]
 
 
-def lanes(resources: Mapping[str, Any], cpus: int, gpus: int, parallel: int | None) -> int:
-    """Return how many jobs run side by side on a host; 0: none ever can.
-
-    Parameters
-    ----------
-    resources:
-        `cpus` and `gpus` of one job.
-    cpus, gpus, parallel:
-        The host's cores and cards, and how many jobs a person wants there at most.
-    """
-    side_by_side = max(1, cpus // max(1, int(resources.get("cpus") or 1)))
-    if resources.get("gpus"):
-        side_by_side = min(side_by_side, gpus // int(resources["gpus"]))
-    return min(side_by_side, parallel) if parallel else side_by_side
+def lanes(needs: Resources, capacity: Capacity) -> int:
+    """Return how many jobs run side by side on a host; 0: none ever can."""
+    side_by_side = max(1, capacity.cpus // max(1, needs.cpus))
+    if needs.gpus:
+        share = max(1, (capacity.card_mb or 0) // needs.gpu_memory_mb) if needs.gpu_memory_mb else 1
+        side_by_side = min(side_by_side, capacity.gpus // needs.gpus * share)
+    return min(side_by_side, capacity.parallel) if capacity.parallel else side_by_side
 
 
 def describe(placed: Placed) -> list[str]:

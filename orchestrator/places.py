@@ -8,7 +8,6 @@ from __future__ import annotations
 import posixpath
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from jobs import briefing, gpu, host, limits, slurm
@@ -19,6 +18,7 @@ from jobs.homes import open_home
 
 from . import datasets, provenance, snapshot
 from .config import DataSource, Settings
+from .contents import HomeContents
 from .dispatch import LOCAL, Contact
 from .fleet import Fleet
 from .guard import check_package
@@ -30,7 +30,6 @@ from .words import did_you_mean
 
 SPLIT_SEED = datasets.SPLIT_SEED
 _PATH = "/usr/local/bin:/usr/bin:/bin"  # what a plain user has on any host
-NOBODY_ASKED = "no other host was asked for"
 
 
 class Place(ABC):
@@ -104,7 +103,7 @@ class Place(ABC):
     @property
     def reason(self) -> str:
         """Why jobs run here."""
-        return NOBODY_ASKED
+        return "no other host was asked for"
 
     @property
     def kind(self) -> str:
@@ -121,15 +120,21 @@ class LocalPlace(Place):
         The orch home here.
     progress:
         Gets lines while volumes are read.
+    slurm:
+        See `Contact`.
     """
 
     name = LOCAL
-    slurm: Mapping[str, Any] | None = None  # see `Contact`
 
     def __init__(
-        self, settings: Settings, home: Home, identity: Mapping[str, Any], progress: Progress | None = None
+        self,
+        settings: Settings,
+        home: Home,
+        identity: Mapping[str, Any],
+        progress: Progress | None = None,
+        slurm: Mapping[str, Any] | None = None,
     ) -> None:
-        self.settings, self.home, self.identity, self.progress = settings, home, identity, progress
+        self.settings, self.home, self.identity, self.progress, self._slurm = settings, home, identity, progress, slurm
         self._program: Program | None = None
 
     @property
@@ -168,9 +173,10 @@ class LocalPlace(Place):
 
     def capacity(self) -> Capacity:
         """See `Place`."""
-        if self.slurm is not None:
-            return Capacity(*slurm.capacity(self.slurm.get("partition")), self.settings.parallel)
-        return Capacity(limits.cpus().value or 1, len(gpu.look().cards), self.settings.parallel)
+        if self._slurm is not None:
+            return Capacity(*slurm.capacity(self._slurm.get("partition")), self.settings.parallel)
+        cards = gpu.look().cards
+        return Capacity(limits.cpus().value or 1, len(cards), self.settings.parallel, gpu.smallest_mb(cards))
 
     def room(self) -> tuple[str, Mapping[str, int | None]]:
         """See `Place`."""
@@ -198,29 +204,6 @@ def trainer_program(settings: Settings, code: Snapshot) -> tuple[Program, dict[s
     chosen = settings.value("python")
     found = find(str(chosen.value), chosen.origin, code.path, str(settings.home))
     return Program(found.python, code.path), found.to_json()
-
-
-@dataclass
-class HomeContents:
-    """What an orch home on other hosts holds, kept up to date while plans are made.
-
-    Attributes
-    ----------
-    codes:
-        Hashes of its code snapshots.
-    sets, splits:
-        What was told of its data sets (`jobs.briefing.summary`), and of the splits of each.
-    """
-
-    codes: set[str]
-    sets: dict[str, dict[str, Any]]
-    splits: dict[str, list[dict[str, Any]]]
-
-    @classmethod
-    def of(cls, told: Mapping[str, Any]) -> HomeContents:
-        """Read a brief."""
-        splits = {name: list(some) for name, some in told["splits"].items()}
-        return cls(set(told["codes"]), {item["name"]: item for item in told["data"]}, splits)
 
 
 class HostPlace(Place):
@@ -359,8 +342,11 @@ class HostPlace(Place):
 
     def capacity(self) -> Capacity:
         """See `Place`."""
-        cpus, cards = self.told["slurm"] or (self.told["cpus"], len(self.told["cards"]))
-        return Capacity(int(cpus), int(cards), self._settings.parallel)
+        if self.told["slurm"]:
+            cpus, gpus = map(int, self.told["slurm"])
+            return Capacity(cpus, gpus, self._settings.parallel)
+        cards = [gpu.Card(**card) for card in self.told["cards"]]
+        return Capacity(int(self.told["cpus"]), len(cards), self._settings.parallel, gpu.smallest_mb(cards))
 
     def room(self) -> tuple[str, Mapping[str, int | None]]:
         """See `Place`."""
@@ -384,7 +370,7 @@ def places_of(
     """
     site = load_site(settings)
     others = Fleet({name: contact for name, contact in fleet.contacts.items() if name != LOCAL})
-    briefs = others.each(lambda one: one.wire.call("brief", sweep=sweep, slurm=one.slurm)) if others.contacts else {}
+    briefs = others.each(lambda contact: contact.ask(*contact.brief(sweep))) if others.contacts else {}
     fleet.silent |= others.silent
     fleet.contacts = {name: one for name, one in fleet.contacts.items() if name not in others.silent}
     homes: dict[str, HomeContents] = {}
@@ -392,8 +378,7 @@ def places_of(
     for name, contact in fleet.contacts.items():
         if name == LOCAL:
             home, identity = open_home(str(settings.home))
-            found[name] = here = LocalPlace(settings, home, identity, progress)
-            here.slurm = contact.slurm
+            found[name] = LocalPlace(settings, home, identity, progress, contact.slurm)
             continue
         contents = homes.setdefault(contact.home_id, HomeContents.of(briefs[name]))
         found[name] = HostPlace(contact, briefs[name], settings, contents, site.host(name).python, progress)

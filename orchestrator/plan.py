@@ -105,11 +105,15 @@ class Pins:
 
 
 class Capacity(NamedTuple):
-    """What the host has: cores and cards, and how many jobs a person wants side by side (None: as many as fit)."""
+    """What the host has: cores and cards, and how many jobs a person wants side by side (None: as many as fit).
+
+    `card_mb` is the memory of the smallest card in MiB, or None where it is not known.
+    """
 
     cpus: int = 1
     gpus: int = 0
     parallel: int | None = None
+    card_mb: int | None = None
 
 
 class Selection(NamedTuple):
@@ -316,8 +320,8 @@ def _resources(sweep: SweepFile, jobs: int, capacity: Capacity, notes: list[str]
         notes.append(f"{counted(gpus, 'GPU')} for each job" + ("" if "gpus" in given else ": this host has GPUs"))
     if "time_limit_s" in given:
         notes.append(f"each job is asked to stop after {given['time_limit_s']:g} s: the sweep says so")
-    memory = given.get("memory_mb")
-    return Resources(cpus, gpus, int(memory) if memory else None, given.get("time_limit_s"))
+    memory, of_card = (int(given[key]) if given.get(key) else None for key in ("memory_mb", "gpu_memory_mb"))
+    return Resources(cpus, gpus, memory, given.get("time_limit_s"), of_card)
 
 
 def _shared(

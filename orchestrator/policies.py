@@ -6,12 +6,13 @@ import re
 from typing import Any
 
 from jobs.failure import BY_NAME
-from jobs.policy import ACTIONS, RETRY_SMALLER
+from jobs.policy import ACTIONS, RETRY_SMALLER, WAIT_MOST
 
 from .schema import shown
 from .words import did_you_mean
 from .yamlfile import Document, PathIn
 
+_RULE = ("action", "tries", "wait")
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _DURATION = re.compile(r"(?:\d+(?:\.\d+)?[smhd])+")
 _EXAMPLE = "policy: {out_of_memory_gpu: {action: retry_smaller, tries: 3}, killed: never}"
@@ -36,8 +37,8 @@ def policy(document: Document) -> dict[str, Any]:
 def _rule(document: Document, place: PathIn, value: Any) -> dict[str, Any]:
     rule = dict(value) if isinstance(value, dict) else {"action": value}
     for key in rule:
-        if key not in ("action", "tries"):
-            raise document.error((*place, key), f"unknown key{did_you_mean(key, ('action', 'tries'))}", _EXAMPLE)
+        if key not in _RULE:
+            raise document.error((*place, key), f"unknown key{did_you_mean(key, _RULE)}", _EXAMPLE)
     action = rule.get("action")
     if action is None:
         raise document.error(place, "names no action", f"write {_EXAMPLE}; {_actions()}")
@@ -48,7 +49,17 @@ def _rule(document: Document, place: PathIn, value: Any) -> dict[str, Any]:
     if isinstance(tries, bool) or not isinstance(tries, int | float) or tries < 0 or tries != int(tries):
         text = f"must be a whole number from 0, not {shown(tries)}"
         raise document.error((*place, "tries"), text, "how many next attempts of one job this kind may give")
-    return {"action": action, **({"tries": int(tries)} if "tries" in rule else {})}
+    waits = {"wait_s": _wait(document, (*place, "wait"), rule["wait"])} if "wait" in rule else {}
+    return {"action": action, **({"tries": int(tries)} if "tries" in rule else {}), **waits}
+
+
+def _wait(document: Document, place: PathIn, value: Any) -> float:
+    """Seconds until the first next attempt may start."""
+    seconds = None if isinstance(value, bool) else _seconds(value)
+    if seconds is None or seconds > WAIT_MOST:
+        text = f"is no time of at most {WAIT_MOST:g} s: {shown(value)}"
+        raise document.error(place, text, "write 30s, 5m, or seconds as a number")
+    return seconds
 
 
 def _actions() -> str:
@@ -80,7 +91,7 @@ def _seconds(value: Any) -> float | None:
         if not _DURATION.fullmatch(value):
             return None
         value = sum(float(part[:-1]) * _SECONDS[part[-1]] for part in re.findall(r"[\d.]+[smhd]", value))
-    return float(value) if value > 0 else None
+    return float(value) if isinstance(value, int | float) and value > 0 else None
 
 
 def micro_batch_unknown(rules: dict[str, Any], axes: Any) -> bool:

@@ -9,8 +9,10 @@ from typing import Any
 
 from jobs.holds import HELD
 from jobs.state import DONE, ENDED, FAILED, INTERRUPTED, QUEUED, RUNNING, STOPPED, UNREACHABLE
+from jobs.waits import WAITS
 
 from .store import PLANNED, JobRow
+from .words import counted
 
 ORDER = (DONE, RUNNING, QUEUED, PLANNED, FAILED, STOPPED, INTERRUPTED, UNREACHABLE)
 
@@ -33,6 +35,8 @@ class Progress:
         Best value so far, with the label of its job, or None.
     running, troubled:
         Rows of the running jobs; of those that failed, were stopped or interrupted, or cannot be reached.
+    waits:
+        Jobs that wait for other people's work to end, or for a time, with the reason.
     held:
         Rows of the jobs that wait on purpose.
     """
@@ -46,6 +50,7 @@ class Progress:
     running: tuple[JobRow, ...]
     troubled: tuple[JobRow, ...]
     held: tuple[JobRow, ...] = ()
+    waits: tuple[JobRow, ...] = ()
 
     @property
     def over(self) -> bool:
@@ -90,6 +95,7 @@ def measure(
         running=running,
         troubled=tuple(row for row in current if row.state in (FAILED, STOPPED, INTERRUPTED, UNREACHABLE)),
         held=tuple(row for row in current if row.state == QUEUED and row.reason.startswith(HELD)),
+        waits=tuple(row for row in current if row.state == QUEUED and row.reason.startswith(WAITS)),
     )
 
 
@@ -143,3 +149,12 @@ def duration(seconds: float | None) -> str:
 def counts_text(counts: Mapping[str, int]) -> str:
     """Return `12 done · 3 running · 20 queued`."""
     return " · ".join(f"{count} {state}" for state, count in counts.items()) or "no jobs"
+
+
+def reasons(rows: Sequence[JobRow]) -> list[str]:
+    """Return why jobs wait, each reason once: `2 jobs wait: GPU 0 is used by ...`, `1 job held: ...`."""
+    counts = Counter(row.reason for row in rows)
+    return [
+        f"{counted(count, 'job')} {reason if count == 1 else reason.replace(WAITS, 'wait: ', 1)}"
+        for reason, count in counts.items()
+    ]

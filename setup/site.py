@@ -22,6 +22,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Protocol
 
+from jobs.courtesy import Wishes, fits
 from jobs.errors import NotFound, SpecError
 from jobs.folder import valid_name
 
@@ -80,6 +81,8 @@ class Host:
         Of its host key, `SHA256:...`, as the administrator gave it.
     shared_with:
         Who else computes there.
+    courtesy:
+        How its cards are shared with other people (`jobs.courtesy.Wishes`); None: nothing is said.
     """
 
     name: str
@@ -100,6 +103,7 @@ class Host:
     family: str | None = None
     fingerprint: str | None = None
     shared_with: Words | None = None
+    courtesy: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
         """Choose the way when none is named."""
@@ -119,6 +123,7 @@ _SLURM = ("partition", "account", "qos", "constraint", "exclude", "time", "optio
 _WORDS = ("ssh", "address", "user", "jump")  # they stand on a command line of ours
 _WORD = re.compile(r"[A-Za-z0-9_.:%@,\[\]/+][A-Za-z0-9_.:%@,\[\]/+-]*")
 _FINGERPRINT = re.compile(r"SHA256:[A-Za-z0-9+/]{43}")
+_COURTESY = "courtesy: {foreign_mb: 500, free_mb: 8000, prefer: [1, 0], quiet_hours: mon-fri 08:00-19:00}"
 _QUOTA = re.compile(r"[0-9]+(\.[0-9]+)? ?[kMGT]i?B")
 
 
@@ -234,6 +239,8 @@ def _host(document: Document, name: str, value: Any, known: Host | None = None) 
         given["expect"] = MappingProxyType({key: str(item) for key, item in given["expect"].items()})
     if "slurm" in given:
         given["slurm"] = MappingProxyType(given["slurm"])
+    if isinstance(given.get("courtesy", {}).get("quiet_hours"), str):
+        given["courtesy"] = {**given["courtesy"], "quiet_hours": [given["courtesy"]["quiet_hours"]]}
     if "shared_with" in given:
         given["shared_with"] = _words(document, (*place, "shared_with"), given["shared_with"])
     return replace(known, **given) if known else Host(name, **given)
@@ -251,6 +258,8 @@ def _check(document: Document, place: Place, key: str, item: Any, host: Mapping[
         _check_slurm(document, place, item)
     elif key == "shared_with":
         _words(document, place, item)
+    elif key == "courtesy":
+        _check_courtesy(document, place, item)
     elif not isinstance(item, str):
         raise document.error(place, f"must be a text, not {item!r}", _EXAMPLE)
     elif key in _CHOICES and item not in _CHOICES[key]:
@@ -261,6 +270,15 @@ def _check(document: Document, place: Place, key: str, item: Any, host: Mapping[
         raise document.error(place, f"must be a fingerprint, not {item!r}", "fingerprint: SHA256:... of ssh-keygen -l")
     elif key == "quota" and not _QUOTA.fullmatch(item):
         raise document.error(place, f"must be a size, not {item!r}", "quota: 200 GB")
+
+
+def _check_courtesy(document: Document, place: Place, value: Any) -> None:
+    if not isinstance(value, dict):
+        raise document.error(place, f"must be a mapping, not {value!r}", _COURTESY)
+    _refuse_unknown(document, place, value, Wishes._fields)
+    for key, item in value.items():
+        if not fits(key, [item] if key == "quiet_hours" and isinstance(item, str) else item):
+            raise document.error((*place, key), f"does not fit: {item!r}", _COURTESY)
 
 
 def _check_slurm(document: Document, place: Place, item: Any) -> None:

@@ -20,8 +20,17 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("orchestrator", "trainer", "jobs", "setup")
 # They run where jobs run: on Linux.
-HOST_ONLY = {"jobs.agent", "jobs.keeper", "jobs.watcher", "jobs.submitting", "jobs.moving", "jobs.releasing"}
-HOST_ONLY |= {"jobs.slurmtask"}
+HOST_ONLY = {
+    "jobs.agent",
+    "jobs.keeper",
+    "jobs.watcher",
+    "jobs.submitting",
+    "jobs.moving",
+    "jobs.releasing",
+    "jobs.cards",
+    "jobs.slurmtask",
+    "jobs.standing",
+}
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 # Not written with all their letters, so that this page does not find itself.

@@ -35,7 +35,7 @@ def open_fleet(args: Namespace, settings: Settings, sweep: SweepFile, index: Ind
     site = load_site(settings)
     for name in hosts:
         site.host(name)
-    fleet = Fleet.open(settings, hosts)
+    fleet = Fleet.open(settings, hosts, ahead=lambda contact: contact.brief(sweep.name))
     if not fleet.contacts:
         raise refuse_unready(fleet.silent)
     if hosts != [LOCAL]:

@@ -1,16 +1,20 @@
-"""`orch host declare-dead`: a person's word that a host will not come back; recorded, and its late results fenced."""
+"""`orch host`: what a person says of a host (it will not come back), and what can be said of us there (courtesy)."""
 
 from __future__ import annotations
 
+import time
 from argparse import Namespace
+from collections.abc import Mapping
 from typing import Any
 
+from jobs import guestbook
 from jobs.errors import NotFound, Unreachable, UsageError
 
 from ..collect import every_host, own_index, refresh
 from ..config import Settings
 from ..dispatch import Contact, user
 from ..fleet import Fleet
+from ..progress import duration
 from ..store import Index
 from ..words import counted, did_you_mean
 from .output import Output
@@ -19,7 +23,15 @@ from .parser import Parser
 EXAMPLES = """
 orch host declare-dead ada --dry-run
 orch host declare-dead ada --yes
+orch host courtesy nodal
 """
+
+_WORDS = {
+    guestbook.WAITS: "waits",
+    guestbook.BEGINS: "begins",
+    guestbook.ASKED: "steps aside",
+    guestbook.LEFT: "has left the card",
+}
 
 
 def add_arguments(parser: Parser) -> None:
@@ -33,8 +45,49 @@ def add_arguments(parser: Parser) -> None:
     dead.add_argument("--yes", action="store_true", help="do it; without it only the list is shown")
     dead.add_argument("--dry-run", action="store_true", help="only show what it would concern")
 
+    polite = parser.add_verb(
+        "courtesy",
+        "Show who is on a host's cards, and when our jobs waited or stepped aside: for a colleague to read",
+        "orch host courtesy nodal --days 7",
+    )
+    polite.add_argument("host", help="name of the site file")
+    polite.add_argument("--days", type=float, default=7.0, metavar="N", help="how far to look back (default: 7)")
+
 
 def run(args: Namespace, settings: Settings, out: Output) -> int:
+    """Do what the verb says."""
+    return _courtesy(args, settings, out) if args.verb == "courtesy" else _declare_dead(args, settings, out)
+
+
+def _courtesy(args: Namespace, settings: Settings, out: Output) -> int:
+    with Contact(settings, create=False, host=args.host) as contact:
+        told = contact.wire.call("courtesies", since=time.time() - args.days * 86400)
+    out.json({"host": args.host, **told})
+    out.result(f"{args.host}: {_wishes(told['wishes'])}")
+    for item in told["now"]:
+        out.result(f"  GPU {item['card']} now: {item['who']}")
+    rows = [[time.strftime("%d %b %H:%M:%S", time.localtime(line["t"])), *_told(line)] for line in told["lines"]]
+    out.table(["when", "what", "job", "for whom"], rows)
+    if not rows:
+        out.note(f"Nobody was in the way in the last {args.days:g} days.")
+    return 0
+
+
+def _wishes(wishes: Mapping[str, Any]) -> str:
+    parts = [f"a card is ours while others hold at most {wishes['foreign_mb']:g} MB of it"]
+    if wishes["free_mb"]:
+        parts.append(f"{wishes['free_mb']:g} MB free before a job starts")
+    if wishes["quiet_hours"]:
+        parts.append(f"quiet hours {', '.join(wishes['quiet_hours'])}")
+    return "; ".join([*parts, f"jobs look every {wishes['look_s']:g} s and have {wishes['grace_s']:g} s to leave"])
+
+
+def _told(line: Mapping[str, Any]) -> list[str]:
+    took = next((f" ({duration(line[key])})" for key in ("took_s", "waited_s") if line.get(key) is not None), "")
+    return [_WORDS.get(line["what"], line["what"]) + took, str(line.get("job", "")), str(line.get("reason", ""))]
+
+
+def _declare_dead(args: Namespace, settings: Settings, out: Output) -> int:
     """List what it concerns; with `--yes` do it."""
     with own_index(settings) as index, Fleet.open(settings, every_host(settings), create=False) as fleet:
         if args.host in fleet.contacts:

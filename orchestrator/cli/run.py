@@ -57,7 +57,7 @@ def run(args: Namespace, settings: Settings, out: Output) -> int:
     memory = single.megabytes(args.memory) if args.memory else None
     resources = Resources(args.cpus, args.gpus, memory)
     hosts = every_host(settings) if args.host == AUTO else [load_site(settings).host(args.host).name]
-    with own_index(settings) as index, Fleet.open(settings, hosts) as fleet:
+    with own_index(settings) as index, Fleet.open(settings, hosts, ahead=lambda contact: contact.brief(None)) as fleet:
         places = places_of(fleet, settings, None)
         place = places[_choose(index, places, resources)]
         specs = [replace(one, placement=_placement(place, args)) for one in _specs(commands, args, place, resources)]
@@ -91,12 +91,10 @@ def _choose(index: Index, places: dict[str, Place], resources: Resources) -> str
     """The host on which a job of this size would begin first."""
     if len(places) == 1:
         return next(iter(places))
-    needs = {"cpus": resources.cpus, "gpus": resources.gpus}
     ahead = [row.host for row in index.jobs() if row.state in ("queued", "running")]
     offers = []
     for name, place in places.items():
-        room = place.capacity()
-        lanes = placement.lanes(needs, room.cpus, room.gpus, room.parallel)
+        lanes = placement.lanes(resources, place.capacity())
         if lanes:
             offers.append(placement.Offer(name, name, lanes, None, ahead.count(place.shown)))
     if not offers:

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import time
 from argparse import Namespace
-from collections import Counter
 from typing import Any
 
-from jobs.errors import NotFound
+from jobs.errors import NoHome
 from jobs.state import RUNNING, UNREACHABLE
 
 from ..collect import fresh_index, known_index, watched_scores
 from ..config import Settings
-from ..progress import counts_text, duration, measure, shown_name, shown_value
+from ..progress import counts_text, duration, measure, reasons, shown_name, shown_value
 from ..store import Index, JobRow
-from ..words import counted
 from .output import Output
 from .parser import Parser
 from .picking import address
@@ -48,8 +46,8 @@ def run(args: Namespace, settings: Settings, out: Output) -> int:
         else:
             with fresh_index(settings) as (_, index):
                 _show(index, args, out)
-    except NotFound as error:
-        if args.sweep or error.code != "NOT_FOUND" or settings.home.exists():
+    except NoHome:
+        if args.sweep or settings.home.exists():
             raise
         out.json({"as_of": None, "sweeps": []})
         out.note("No sweep has run yet.")
@@ -78,8 +76,8 @@ def _print(index: Index, name: str, metric: str | None, rows: list[JobRow], ever
     now = measure(rows, metric, {}, scores=watched_scores(index, name, metric))
     best = f"   best {shown_name(metric)} {now.best[0]:.3f} ({now.best[1]})" if now.best else ""
     out.result(f"{name}  {now.total} jobs: {counts_text(now.counts)}{best}")
-    for reason, count in Counter(row.reason for row in now.held).items():
-        out.result(f"  {counted(count, 'job')} {reason}")
+    for line in reasons((*now.held, *now.waits)):
+        out.result(f"  {line}")
     listed = [row for row in rows if row.position is not None] if every else [*now.running, *now.troubled]
     if listed:
         cells = [[row.label, row.state, row.attempts or None, _said(row, metric), row.host] for row in listed]

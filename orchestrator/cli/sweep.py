@@ -20,7 +20,7 @@ from ..monitor import Monitor
 from ..moving import Mover
 from ..places import places_of
 from ..plan import Plan
-from ..progress import Progress, counts_text
+from ..progress import Progress, counts_text, reasons
 from ..store import PLANNED, Index, JobRow
 from ..sweep import TRAINER
 from ..words import counted, listed
@@ -229,8 +229,8 @@ def _finish(index: Index, plan: Plan, last: Progress, out: Output) -> int:
     out.note(f"{name}: {counts_text(last.counts)}")
     for row in last.troubled[:MOST_TROUBLES]:
         out.note(f"  {row.state}  {row.label}  {row.reason}")
-    for reason, count in Counter(row.reason for row in last.held).items():
-        out.note(f"  {counted(count, 'job')} {reason}")
+    for line in reasons(last.held):
+        out.note(f"  {line}")
     if last.held and not last.troubled:
         out.next(f"orch why {address(index, last.held[0])}")
         return 1

@@ -17,7 +17,7 @@ GROUPS: dict[str, dict[str, str]] = {
     "hosts": {
         "setup": "Prepare a host: environment with the right torch, proof that it computes, VS Code",
         "hosts": "List the hosts of the site file with what was last known of them",
-        "host": "Say what only a person can know of a host: that it will not come back",
+        "host": "Say that a host will not come back; show how courteous we were to others there",
         "doctor": "Measure the truths of hosts, each with evidence and repair",
         "protocols": "Write the access protocols: French and English, Markdown and Word",
     },
@@ -36,6 +36,7 @@ GROUPS: dict[str, dict[str, str]] = {
         "show": "All that is recorded of a job",
     },
     "results": {
+        "fetch": "Bring files of jobs to this machine: checkpoints, results, logs",
         "report": "Write the comparison table and the curves",
         "note": "Add a note or a tag to a job or a sweep; show them",
         "index": "Rebuild or check the local index from the run folders",

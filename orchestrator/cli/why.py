@@ -50,7 +50,7 @@ def run(args: Namespace, settings: Settings, out: Output) -> int:
         ahead, word = _ahead(index, row), address(index, row)
         fences = {line.attempt: line.text for line in index.journal(row.sweep, row.id) if line.kind == "fence"}
     told = list(_tell(row, shown, ahead, fences))
-    line = story(shown["attempts"], shown["queued"], shown["held"])
+    line = story(shown["attempts"], shown["queued"], shown["held"] or shown["waits"])
     head = {"sweep": row.sweep, "id": row.id, "label": row.label, "state": row.state}
     out.json({**head, "story": line, "told": told, **shown})
     told = [line, *told] if line else told
@@ -75,8 +75,8 @@ def _tell(row: JobRow, shown: Mapping[str, Any], ahead: int, fences: Mapping[int
         yield "it was never queued"
     if shown["held"]:
         yield shown["held"]
-    elif row.state == QUEUED and shown["waits"]:
-        yield f"it waits: {shown['waits']}"
+    elif shown["waits"]:
+        yield shown["waits"]
     elif row.state == QUEUED:
         yield f"it waits for a free slot; {counted(ahead, 'job')} of this sweep before it"
     for item in shown["attempts"]:

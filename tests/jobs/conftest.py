@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -50,3 +52,28 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
         pytest.skip(f"no disk can be mounted here: {mounted.stderr.strip()}")
     yield path
     subprocess.run(["umount", "--lazy", str(path)], check=True)
+
+
+@pytest.fixture
+def open_ground() -> Iterator[Path]:
+    """A folder that every user can reach and write to; pytest closes its own folders to all but us."""
+    path = Path(tempfile.mkdtemp(dir="/var/tmp"))
+    path.chmod(0o1777)
+    yield path
+    shutil.rmtree(path)
+
+
+@pytest.fixture
+def open_program(open_ground: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str], Path]:
+    """Put a program first in PATH that every user can run."""
+    folder = open_ground / "bin"
+    folder.mkdir()
+    monkeypatch.setenv("PATH", str(folder) + os.pathsep + os.environ["PATH"])
+
+    def place(name: str, text: str) -> Path:
+        path = folder / name
+        path.write_text(text)
+        path.chmod(0o755)
+        return path
+
+    return place

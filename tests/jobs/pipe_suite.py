@@ -54,6 +54,18 @@ class PipeSuite:
         assert about["home"] == host.home.path
         assert about["contract"] == 1
 
+    def test_what_is_asked_ahead_is_answered_in_its_turn(self, host: LocalHost) -> None:
+        first = ("open", {"home": host.home.path})
+        with Wire(self.make_pipe(boot_arguments(sys.executable)), timeout=30, first=first) as wire:
+            last, wrong = wire.post("open", home=host.home.path), wire.post("no such verb")
+            stream = wire.stream("collect")
+            assert next(stream) == []
+            stream.close()  # what still comes of it is thrown away
+            assert wire.answer(last) == wire.answer(wire.first)
+            with pytest.raises(OrchError, match="no such verb"):
+                wire.answer(wrong)
+            assert wire.call("open", home=host.home.path)["home"] == host.home.path
+
     @pytest.mark.parametrize(
         "noise",
         [

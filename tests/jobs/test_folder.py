@@ -68,9 +68,9 @@ def test_host_local_files_of_two_sweeps_never_meet() -> None:
     assert local.spooled(one) != local.spooled(other)
 
 
-def test_cards_are_shared_by_all_homes_of_a_user_and_cores_are_not() -> None:
-    one, other = HostFolder("/var/tmp/orch-1/a"), HostFolder("/var/tmp/orch-1/b")
-    assert one.slot("gpu", "GPU-1") == other.slot("gpu", "GPU-1")
+def test_cards_are_shared_by_all_users_and_cores_are_not() -> None:
+    one, other = HostFolder("/var/tmp/orch-1/a"), HostFolder("/var/tmp/orch-2/b")
+    assert one.cards == other.cards
     assert one.slot("cpu", 0) != other.slot("cpu", 0)
 
 

@@ -55,7 +55,7 @@ def test_the_first_failure_of_each_kind_does_what_the_table_says(kind: str) -> N
 def test_out_of_memory_halves_until_one_sample() -> None:
     job, shapes = trainer_job(32), []
     while (decision := decide("out_of_memory_gpu", history_of(job, "out_of_memory_gpu"))).action == RETRY_SMALLER:
-        job = next_job(job, "out_of_memory_gpu", decision, None)
+        job = next_job(job, "out_of_memory_gpu", decision, None, 1000.0)
         shapes.append((job["tuning"]["micro_batch"], decision.reason))
     assert [micro for micro, _ in shapes] == [16, 8, 4, 2, 1]
     assert shapes[0][1] == "again with 2 x 16 (same effective batch)"
@@ -75,7 +75,7 @@ def test_a_command_takes_part_only_when_its_sweep_says_so() -> None:
 def test_limits_count_by_kind_and_a_person_begins_anew() -> None:
     job = trainer_job()
     killed = decide("killed", history_of(job, "killed"))
-    job = next_job({**job, "claim": {"token": "x"}}, "killed", killed, "/runs/s/a/attempt-01")
+    job = next_job({**job, "claim": {"token": "x"}}, "killed", killed, "/runs/s/a/attempt-01", 1000.0)
     assert job["retry"] == {
         "of": 1, "kind": "killed", "action": "retry", "reason": killed.reason, "tries": {"killed": 1},
     }  # fmt: skip
@@ -142,7 +142,7 @@ def test_whatever_fails_in_whatever_order_it_ends(dice: random.Random) -> None:
             assert decision.action == table[kind].action, "a rule that starts nothing again starts nothing again"
         if decision.action not in AGAIN:
             break
-        after = next_job(job, kind, decision, None)
+        after = next_job(job, kind, decision, None, 1000.0)
         assert after["cell"] == job["cell"] and batch_of(after) == batch, "the effective batch stays"
         assert 1 <= after["tuning"].get("micro_batch", batch) <= (before.micro or batch)
         assert after["attempt"] == job["attempt"] + 1

@@ -85,6 +85,7 @@ def test_environments_of_the_other_processor_are_seen(home: Path) -> None:
 
 
 def test_slurm_answers_or_says_why_not(home: Path, program: Program, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(home))
     assert software.slurm() == {"sbatch": None, "controller": None, "accounting": None}
     place = program("sbatch", "#!/bin/sh\n").parent
     monkeypatch.setenv("PATH", f"{place}:/usr/bin:/bin")

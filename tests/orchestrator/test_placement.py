@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from jobs.spec import Cell, JobSpec, Resources
 from orchestrator.placement import Block, Offer, blocks_of, describe, lanes, place
+from orchestrator.plan import Capacity
 
 ARM, X86 = "aarch64 H100", "x86_64 A10"
 GRACE, ADA, NODAL = Offer("grace", ARM, 1, 60.0), Offer("ada", ARM, 1, 60.0), Offer("nodal", X86, 1, 240.0)
@@ -86,8 +87,10 @@ def test_blocks_of_folds_and_seeds() -> None:
 
 
 def test_lanes() -> None:
-    assert lanes({"cpus": 4}, 72, 1, None) == 18
-    assert lanes({"cpus": 4, "gpus": 1}, 72, 1, None) == 1
-    assert lanes({"gpus": 2}, 72, 1, None) == 0
-    assert lanes({"cpus": 1}, 8, 0, 3) == 3
-    assert lanes({"cpus": 16}, 8, 0, None) == 1  # it runs alone, with fewer cores
+    gh200 = Capacity(72, 1, None, 97871)
+    assert lanes(Resources(cpus=4), gh200) == 18
+    assert lanes(Resources(cpus=4, gpus=1), gh200) == 1
+    assert lanes(Resources(cpus=4, gpus=1, gpu_memory_mb=30000), gh200) == 3
+    assert lanes(Resources(gpus=2), gh200) == 0
+    assert lanes(Resources(), Capacity(8, 0, 3)) == 3
+    assert lanes(Resources(cpus=16), Capacity(8, 0, None)) == 1  # it runs alone, with fewer cores

@@ -1,0 +1,34 @@
+"""How a watcher stands among processes: the signals it waits for, the orphans it adopts, the descriptors it keeps."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from typing import Set
+
+# What asks for an end; SIGUSR2 is Slurm's notice that a time limit is near.
+ENDING = {signal.SIGTERM, signal.SIGINT, signal.SIGUSR2} if os.name == "posix" else set()
+WATCHED = {signal.SIGCHLD, signal.SIGHUP, *ENDING} if os.name == "posix" else set()
+
+
+def stand_alone() -> None:
+    """Take signals only where we wait for them, and adopt orphaned descendants: a stop reaches the whole tree.
+
+    Source: prctl(2), PR_SET_CHILD_SUBREAPER.
+    """
+    signal.pthread_sigmask(signal.SIG_BLOCK, WATCHED)
+    if sys.platform == "linux":
+        import ctypes
+
+        ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)
+
+
+def close_all_but(keep: Set[int]) -> None:
+    """Close every descriptor but these: a lock inherited by chance would live on with its inheritor."""
+    for name in os.listdir("/proc/self/fd"):
+        if int(name) not in keep:
+            try:
+                os.close(int(name))
+            except OSError:  # the one that listed the folder
+                pass
