@@ -207,7 +207,7 @@ def _parameters(job: Mapping[str, Any], given: Mapping[str, Any], array: Array, 
     limit = needs.get("time_limit_s")
     minutes = given.get("time") or (int(limit + 2 * STOP_NOTICE) // 60 + 1 if limit else None)
     output = os.path.join(array.folder, "out.txt")
-    more = {"output": output, "signal": "B:TERM@{}".format(STOP_NOTICE), "no-requeue": True}
+    more = {"output": output, "signal": "B:USR2@{}".format(STOP_NOTICE), "no-requeue": True}
     return {
         "job_name": array.name,
         "time": minutes,

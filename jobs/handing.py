@@ -34,6 +34,8 @@ _FINAL = (
     "invalid partition",
     "requested node configuration is not available",
     "requested time limit is invalid",
+    "memory specification can not be satisfied",
+    "more processors requested than permitted",
     "invalid generic resource",
     "invalid feature",
     "submitit is not installed",
@@ -245,5 +247,8 @@ def why_waits(home: Home, local: HostFolder, host: str, key: Key) -> str:
 def drop(home: Home, host: str, keys: "List[Key]") -> None:
     """Take entries that were ended before they began out of Slurm's queue; should it refuse, its job ends at once."""
     wanted = set(keys)
-    tasks = [task for array in arrays.arrays(home, host) for key, task in array.tasks().items() if key in wanted]
+    tasks: List[str] = []
+    for array in arrays.arrays(home, host):
+        own = [task for key, task in array.tasks().items() if key in wanted]
+        tasks += [str(array.job)] if own and len(own) == len(array.keys) else own  # one order for all is much faster
     slurm.cancel(tasks)

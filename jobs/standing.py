@@ -7,7 +7,9 @@ import signal
 import sys
 from typing import Set
 
-WATCHED = {signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP} if os.name == "posix" else set()
+# What asks for an end; SIGUSR2 is Slurm's notice that a time limit is near.
+ENDING = {signal.SIGTERM, signal.SIGINT, signal.SIGUSR2} if os.name == "posix" else set()
+WATCHED = {signal.SIGCHLD, signal.SIGHUP, *ENDING} if os.name == "posix" else set()
 
 
 def stand_alone() -> None:

@@ -99,6 +99,10 @@ def test_a_shipped_site_that_does_not_exist_is_named_with_its_nearest(tmp_path: 
         ("hosts: {a: {ssh: a, shared_with: {en: x}}}", "shared_with: must be a text, or one in each language"),
         ("hosts: {a: {ssh: a, fingerprint: md5}}", "fingerprint: must be a fingerprint"),
         ("user: -oProxyCommand=x", "user: cannot be part of a connection"),
+        ("hosts: {a: {ssh: a, slurm: gpu}}", "slurm: must be a mapping"),
+        ("hosts: {a: {ssh: a, slurm: {partitions: gpu}}}", "Did you mean 'partition'"),
+        ("hosts: {a: {ssh: a, slurm: {time: 2h}}}", "slurm.time: must be minutes, a whole number, not '2h'"),
+        ("hosts: {a: {ssh: a, slurm: {options: [x]}}}", "slurm.options: must be a mapping"),
     ],
 )
 def test_what_documents_need_is_checked(text: str, message: str) -> None:

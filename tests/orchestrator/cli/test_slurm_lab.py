@@ -11,6 +11,8 @@ import pytest
 from ground import Ground, until
 from lab.slurm import Slurm
 
+from jobs import host
+
 pytestmark = pytest.mark.slow
 SBATCH = "/usr/bin/sbatch"
 
@@ -151,7 +153,7 @@ def test_a_job_that_slurm_sends_away_goes_on_by_itself(ground: Ground, slurm: Sl
     ground.sweep("ousted", f"{script}; while :; do sleep 0.1; done", "{n: [1]}")
     assert ground.orch("sweep", "ousted", "--detach").code == 0
     until(lambda: len(ground.ran()) == 1, what="it runs")
-    slurm.ask("scancel", "--batch", "--signal=TERM", *slurm.ask("squeue", "-h", "-r", "-o", "%i").split())
+    slurm.ask("scancel", "--batch", "--signal=USR2", *slurm.ask("squeue", "-h", "-r", "-o", "%i").split())
     until(lambda: ground.states("ousted")["n=1"] == "done", what="its second attempt is done")
     assert "Slurm took back what it had given -> retried -> done" in told(ground, "n=1")
 
@@ -162,7 +164,9 @@ def test_a_job_without_a_record_is_interrupted_only_when_slurm_has_it_no_more(gr
     assert ground.orch("sweep", "gone", "--detach").code == 0
     until(lambda: len(ground.ran()) == 2, what="both run")
     (task,) = [task for task in slurm.ask("squeue", "-h", "-r", "-o", "%i").split() if task.endswith("_0")]
-    slurm.ask("scancel", "--full", "--signal=KILL", task)
+    for pid in ground.processes():
+        if host.has_variable(pid, "SLURM_ARRAY_TASK_ID", "0"):
+            os.kill(pid, signal.SIGKILL)
     until(lambda: ground.states("gone")["n=1"] == "interrupted", what="it is known to be gone")
     assert f"Slurm no longer has job {task}" in told(ground, "n=1")
     assert ground.states("gone")["n=2"] == "running"
