@@ -32,6 +32,7 @@ from .queue import Entry, Key
 
 SBATCH_LIMIT = 120.0  # seconds for one sbatch; a controller that restarts lets it wait
 STOP_NOTICE = 90  # seconds before its time limit at which Slurm tells the watcher
+_COMPLAINT = "sbatch: error:"
 _NO_SUBMITIT = 3  # exit status of the program below
 
 # Run by a Python of the cluster that has submitit. Its executor makes the file for sbatch and submits it, with our own
@@ -191,8 +192,8 @@ def _submitit(python: str, request: str) -> "subprocess.CompletedProcess[str]":
 def _refusal(said: str) -> str:
     """What sbatch complained of, out of all that submitit says around it."""
     lines = [line.strip() for line in said.splitlines() if line.strip()]
-    own = [line for line in lines if line.startswith("sbatch: error:")]
-    return (own or lines or ["sbatch failed without a word"])[-1]
+    own = [line[len(_COMPLAINT) :].strip() for line in lines if line.startswith(_COMPLAINT)]
+    return "sbatch: " + "; ".join(own) if own else (lines or ["sbatch failed without a word"])[-1]
 
 
 def _pythons(job: Mapping[str, Any]) -> List[str]:
@@ -205,7 +206,8 @@ def _parameters(job: Mapping[str, Any], given: Mapping[str, Any], array: Array, 
     """What the array asks Slurm for, in submitit's names; a value None leaves an option out."""
     needs = job["resources"]
     limit = needs.get("time_limit_s")
-    minutes = given.get("time") or (int(limit + 2 * STOP_NOTICE) // 60 + 1 if limit else None)
+    own = int(limit + 2 * STOP_NOTICE) // 60 + 1 if limit else None
+    minutes = min(filter(None, (own, given.get("time"))), default=None)  # who asks for less is begun earlier
     output = os.path.join(array.folder, "out.txt")
     more = {"output": output, "signal": "B:USR2@{}".format(STOP_NOTICE), "no-requeue": True}
     return {

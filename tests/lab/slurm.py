@@ -47,7 +47,6 @@ SlurmdTimeout=10
 MessageTimeout=5
 MaxArraySize=13
 JobAcctGatherType=jobacct_gather/none
-AccountingStorageType=accounting_storage/none
 GresTypes=gpu
 SlurmdParameters=config_overrides
 """
@@ -84,6 +83,7 @@ class Slurm:
     def __enter__(self) -> Slurm:
         try:
             self._munge()
+            self.prepare()
             self.start("slurmctld", "-D")
             for node in self.nodes:
                 (self.base / "spool" / node).mkdir()
@@ -100,8 +100,7 @@ class Slurm:
     def close(self) -> None:
         """End all daemons, the nodes first."""
         for name in reversed(self.daemons):
-            self.daemons[name].kill()
-            self.daemons[name].wait()
+            self.kill(name)
 
     def start(self, *words: str) -> None:
         """Start a daemon in the foreground."""
@@ -123,9 +122,10 @@ class Slurm:
         self.daemons[name].wait()
 
     def repair(self) -> None:
-        """Start the controller again if it was ended; empty its queue."""
-        if self.daemons["slurmctld"].poll() is not None:
-            self.start("slurmctld", "-D")
+        """Start again the controller and the nodes that were ended; empty the queue."""
+        for name, daemon in list(self.daemons.items()):
+            if daemon.poll() is not None and name in ("slurmctld", *self.nodes):
+                self.start(*(("slurmctld", "-D") if name == "slurmctld" else ("slurmd", "-D", "-N", name)))
         self.ask("scancel", "-u", "root")
         self._until_idle()
 
@@ -142,6 +142,14 @@ class Slurm:
         )
         return done.stdout.strip()
 
+    def prepare(self) -> None:
+        """What must be up before the controller is: nothing."""
+
+    def kill(self, name: str) -> None:
+        """Kill a daemon: it writes down nothing more."""
+        self.daemons[name].kill()
+        self.daemons[name].wait()
+
     def _munge(self) -> None:
         folder, key = self.base / "munge", self.base / "munge" / "key"
         key.write_bytes(os.urandom(1024))
@@ -152,7 +160,7 @@ class Slurm:
         self._wait(lambda: (folder / "sock").is_socket(), "munge")
 
     def _configure(self) -> None:
-        ports = _free_ports(len(self.nodes) + 1)
+        ports = free_ports(len(self.nodes) + 1)
         lines = [_CONF.format(host=platform.node(), port=ports[0], base=self.base)]
         gres = []
         for node, port in zip(self.nodes, ports[1:], strict=True):
@@ -181,7 +189,8 @@ class Slurm:
             time.sleep(0.1)
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
+    """Return numbers of ports that nobody listens on."""
     held = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
     ports = [int(one.getsockname()[1]) for one in held]
     for one in held:
