@@ -24,7 +24,7 @@ import time
 import zipfile
 from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence
 
-from . import CONTRACT
+from . import CONTRACT, slurm
 from .atomic import read_json, write_bytes, write_json
 from .errors import OrchError
 from .folder import Home
@@ -64,12 +64,6 @@ class Array(NamedTuple):
     def tasks(self) -> "Dict[Key, str]":
         """Ids of its jobs in Slurm by entry; none while the array's id is not known."""
         return {key: "{}_{}".format(self.job, number) for number, key in enumerate(self.keys)} if self.job else {}
-
-
-def asked(job: Mapping[str, Any]) -> Optional[Dict[str, Any]]:
-    """Return what Slurm is asked for besides a job's resources; None when Slurm is not to start it."""
-    found = (job.get("placement") or {}).get("slurm")
-    return found if isinstance(found, dict) else None
 
 
 def folder_of(home: Home, host: str) -> str:
@@ -156,7 +150,7 @@ def submit(array: Array, entry: Entry, parallel: int, package: str) -> str:
     job = entry.job
     boot = "import sys; sys.path.insert(0, sys.argv[1]); from jobs.slurmtask import main; main(sys.argv[2])"
     command = [sys.executable, "-I", "-S", "-B", "-c", boot, package, array.folder]
-    parameters = _parameters(job, asked(job) or {}, array, parallel)
+    parameters = _parameters(job, slurm.asked(job) or {}, array, parallel)
     request = {"folder": array.folder, "tasks": len(array.keys), "parameters": parameters}
     text = json.dumps({**request, "command": "exec " + " ".join(map(shlex.quote, command))})
     tried = []
@@ -198,7 +192,10 @@ def _refusal(said: str) -> str:
 
 def _pythons(job: Mapping[str, Any]) -> List[str]:
     """Where submitit may be: in the Python that the site file names, in the job's environment, in ours."""
-    named = [(asked(job) or {}).get("python"), job["argv"][0] if "python" in os.path.basename(job["argv"][0]) else None]
+    named = [
+        (slurm.asked(job) or {}).get("python"),
+        job["argv"][0] if "python" in os.path.basename(job["argv"][0]) else None,
+    ]
     return list(dict.fromkeys(python for python in [*named, sys.executable] if python and os.path.isabs(python)))
 
 

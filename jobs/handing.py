@@ -171,7 +171,7 @@ class Handing:
         groups: Dict[Tuple[str, str], List[Entry]] = {}
         for entry in entries:
             job = entry.job
-            groups.setdefault((entry.key[0], repr((job["resources"], arrays.asked(job)))), []).append(entry)
+            groups.setdefault((entry.key[0], repr((job["resources"], slurm.asked(job)))), []).append(entry)
         return list(groups.values())
 
     def _submit(self, entries: List[Entry]) -> Optional[str]:

@@ -16,7 +16,7 @@ import time
 import traceback
 from typing import Any, Deque, Dict, Optional, Set
 
-from . import arrays, host, watcher
+from . import arrays, host, slurm, watcher
 from .aftermath import settle
 from .errors import ContractError
 from .folder import Home, HostFolder
@@ -112,7 +112,7 @@ class Keeper:
             self.due = collections.deque(entry for entry in entries if entry not in held)
         due, self.due = self.due, collections.deque()
         for entry in due:
-            if b'"slurm"' in entry.line and arrays.asked(entry.job) is not None:
+            if b'"slurm"' in entry.line and slurm.asked(entry.job) is not None:
                 self.handing.add(entry)
             else:
                 self.due.append(entry)

@@ -187,6 +187,22 @@ def login_of(job: Any) -> str:
     return str(_given(job).get("login") or "")
 
 
+def asked(job: Mapping[str, Any]) -> Optional[Dict[str, Any]]:
+    """Return what Slurm is asked for besides a job's resources; None when Slurm is not to start it."""
+    found = (job.get("placement") or {}).get("slurm")
+    return found if isinstance(found, dict) else None
+
+
+def avoiding(after: Dict[str, Any], failed: Any) -> Dict[str, Any]:
+    """Return a next attempt's words with the node excluded on which the attempt before it failed, if Slurm chose it."""
+    node, given = str(_given(failed).get("node") or ""), asked(after)
+    if not node or given is None:
+        return after
+    nodes = ",".join(filter(None, (given.get("exclude"), node)))
+    placement = {**after["placement"], "slurm": {**given, "exclude": nodes}}
+    return {**after, "placement": placement, "retry": {**after["retry"], "not_on": node}}
+
+
 def _given(job: Any) -> Mapping[str, Any]:
     for key in ("claim", "device", "slurm"):
         job = job.get(key) if isinstance(job, dict) else None

@@ -57,7 +57,7 @@ def lacking_accounting() -> str:
 class Accounted(Slurm):
     """A Slurm that keeps books: the account `lab` with the QOS `normal`, `limited` (4 jobs at once) and `urgent`.
 
-    `urgent` takes nodes away from `normal`, whose jobs get 20 s to leave.
+    `urgent` takes nodes away from `normal`, whose jobs get 2 s to leave.
     """
 
     def __init__(self, base: Path, nodes: int = 3) -> None:
@@ -99,13 +99,19 @@ class Accounted(Slurm):
             "qos urgent Priority=1000 Preempt=normal",
         ):
             self.ask("sacctmgr", "-i", "add", *words.split())
-        self.ask("sacctmgr", "-i", "modify", "qos", "normal", "set", "GraceTime=20")
+        self.ask("sacctmgr", "-i", "modify", "qos", "normal", "set", "GraceTime=2")
         self.ask("sacctmgr", "-i", "modify", "user", "root", "set", "qos=normal,limited,urgent", "DefaultQOS=normal")
 
     def start_books(self) -> None:
         """Start slurmdbd, and wait until it answers."""
         self.start("slurmdbd", "-D")
         self._wait(lambda: _answers(self.dbd_port), "slurmdbd")
+
+    def forget(self) -> None:
+        """Let the controller forget all jobs: only the books still have them."""
+        self.end("slurmctld")
+        self.start("slurmctld", "-D", "-c")
+        self._until_idle()
 
     def repair(self) -> None:
         """Start slurmdbd again, too, if it was ended."""

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from ground import Ground, until
 from lab.accounting import Accounted
+
+from jobs import host
 
 pytestmark = pytest.mark.slow
 
@@ -72,3 +76,61 @@ def test_what_slurm_refuses_for_good_is_held_and_explained(
     ground.orch("stop", "never")
     assert ground.orch("sweep", "never").code == 0
     assert ground.ran() == ["1", "2"]
+
+
+def test_preemption_by_a_higher_qos_lets_a_job_go_on_from_its_checkpoint(ground: Ground, accounted: Accounted) -> None:
+    """Injected: a stranger's job of a higher QOS that takes one of three nodes. The job of that node writes its
+
+    checkpoint, waits in Slurm's queue and goes on from there. Lost: nothing; the others are not disturbed.
+    """
+    counts = f"cat {ground.home.path}/runs/taken/*/*/last.pt 2>/dev/null | head -n 1"
+    script = (
+        f"trap 'echo saved > {{run}}/last.pt; exit 9' TERM; echo {{n}} >> {ground.project}/ran; "
+        f'until test -e {ground.project}/go || [ "$({counts})" = saved ]; do sleep 0.1; done'
+    )
+    ground.sweep("taken", script, "{n: 1..3}", resources={"gpus": 1})
+    assert ground.orch("sweep", "taken", "--detach").code == 0
+    until(lambda: len(ground.ran()) == 3, what="three run")
+    (ground.project / "urgent").write_text("#!/bin/sh\nsleep 3\n")
+    urgent = ["--qos=urgent", "--gres=gpu:1", "--output=/dev/null", str(ground.project / "urgent")]
+    accounted.ask("sbatch", *urgent)
+    done = ground.orch("attach", "taken", timeout=240)
+    assert done.code == 0, done.err
+    assert len(ground.ran()) == 4, "one of them began twice"
+    ((first, second),) = [attempts for attempts in ground.folders("taken").values() if len(attempts) > 1]
+    assert Path(first.checkpoint("last")).exists()
+    (label,) = {label for label, attempts in ground.folders("taken").items() if attempts == [first, second]}
+    story = "Slurm took back what it had given -> retried from its last checkpoint -> done"
+    assert story in told(ground, label) and "asked it to leave: preemption" in told(ground, label), told(ground, label)
+
+
+def test_books_that_are_closed_make_nobody_lost(ground: Ground, accounted: Accounted) -> None:
+    """Injected: slurmdbd killed while jobs run and wait, and while another sweep is handed in. Nothing is lost or doubled."""
+    wait = f"until test -e {ground.project}/go; do sleep 0.1; done"
+    ground.sweep("shut", f"echo {{n}} >> {ground.project}/ran; {wait}", "{n: 1..5}", resources={"gpus": 1})
+    assert ground.orch("sweep", "shut", "--detach").code == 0
+    until(lambda: len(ground.ran()) == 3, what="three run")
+    accounted.kill("slurmdbd")
+    assert sorted(ground.states("shut").values()) == ["queued"] * 2 + ["running"] * 3
+    ground.sweep("late", f"echo late {{n}} >> {ground.project}/ran", "{n: 1..2}")
+    assert ground.orch("sweep", "late", "--detach").code == 0
+    (ground.project / "go").touch()
+    for name in ("shut", "late"):
+        assert ground.orch("attach", name, timeout=240).code == 0
+    assert ground.ran() == ["1", "2", "3", "4", "5", "late 1", "late 2"]
+
+
+def test_the_books_tell_how_a_job_ended_that_the_controller_has_forgotten(ground: Ground, accounted: Accounted) -> None:
+    """Injected: SIGKILL to all of a job; then the controller forgets it. sacct says how it ended, while it answers."""
+    ground.sweep("gone", f"echo {{n}} >> {ground.project}/ran; sleep 600", "{n: [1]}")
+    assert ground.orch("sweep", "gone", "--detach").code == 0
+    until(lambda: len(ground.ran()) == 1, what="it runs")
+    for pid in ground.processes():
+        if host.has_variable(pid, "SLURM_ARRAY_TASK_ID", "0"):
+            os.kill(pid, signal.SIGKILL)
+    until(lambda: ground.states("gone")["n=1"] == "interrupted", what="it is known to be gone")
+    until(lambda: "FAILED" in accounted.ask("sacct", "-n", "-X", "-o", "State"), what="the books have its end")
+    accounted.forget()
+    assert ": FAILED" in told(ground, "n=1")
+    accounted.kill("slurmdbd")
+    assert ground.states("gone")["n=1"] == "interrupted"
