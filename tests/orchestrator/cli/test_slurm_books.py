@@ -105,7 +105,7 @@ def test_preemption_by_a_higher_qos_lets_a_job_go_on_from_its_checkpoint(ground:
 
 
 def test_books_that_are_closed_make_nobody_lost(ground: Ground, accounted: Accounted) -> None:
-    """Injected: slurmdbd killed while jobs run and wait, and while another sweep is handed in. Nothing is lost or doubled."""
+    """Injected: slurmdbd killed while jobs run and wait, and while another sweep is handed in. Nothing is lost."""
     wait = f"until test -e {ground.project}/go; do sleep 0.1; done"
     ground.sweep("shut", f"echo {{n}} >> {ground.project}/ran; {wait}", "{n: 1..5}", resources={"gpus": 1})
     assert ground.orch("sweep", "shut", "--detach").code == 0
