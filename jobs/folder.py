@@ -4,6 +4,7 @@
 <home>/sweeps/<sweep>.json                         what the sweep is now: pinned code, cells, order
 <home>/runs/<sweep>/<job id>/attempt-NN/           one attempt of one job (`RunFolder`)
 <home>/queue/<host>/<batch>.jsonl                  one file per submitted batch
+<home>/begun/<host>/<boot id>-<random>             which attempts began there, a line each (`begun`)
 <home>/dead/<host>.json                            a person's word that a host will not come back
 <home>/code/<hash>/                                immutable code snapshots; code/<hash>.patch: the uncommitted part
 <home>/data/<name>/manifest.json, split-<hash>.json
@@ -144,17 +145,17 @@ class Home(NamedTuple):
     def attempts(self, sweep: str, job_id: str) -> "list[RunFolder]":
         """All attempts of a job, in order."""
         folder = self.job(sweep, job_id)
-        numbers = sorted(filter(None, (attempt_number(name) for name in _listing(folder))))
+        numbers = sorted(filter(None, (attempt_number(name) for name in listing(folder))))
         return [self.attempt(sweep, job_id, number) for number in numbers]
 
     def jobs(self, sweep: str) -> "list[str]":
         """Ids of all jobs of a sweep that have a folder."""
-        return sorted(name for name in _listing(os.path.join(self.runs, sweep)) if not name.startswith("."))
+        return sorted(name for name in listing(os.path.join(self.runs, sweep)) if not name.startswith("."))
 
     def sweep_names(self) -> "list[str]":
         """Names of all sweeps: those with a record and those with runs."""
-        recorded = (name[:-5] for name in _listing(self.sweeps) if name.endswith(".json"))
-        return sorted({*recorded, *(name for name in _listing(self.runs) if not name.startswith("."))})
+        recorded = (name[:-5] for name in listing(self.sweeps) if name.endswith(".json"))
+        return sorted({*recorded, *(name for name in listing(self.runs) if not name.startswith("."))})
 
     def run_folders(self) -> Iterator[RunFolder]:
         """Every attempt in this home, in a fixed order."""
@@ -174,7 +175,15 @@ class Home(NamedTuple):
 
     def queue_hosts(self) -> "list[str]":
         """Names of all hosts that ever had a queue here."""
-        return sorted(name for name in _listing(os.path.join(self.path, "queue")) if not name.startswith("."))
+        return sorted(name for name in listing(os.path.join(self.path, "queue")) if not name.startswith("."))
+
+    def begun(self, host: str) -> str:
+        """Folder of the lists of attempts that a host began."""
+        return os.path.join(self.path, "begun", host)
+
+    def begun_hosts(self) -> "list[str]":
+        """Names of all hosts that began attempts here."""
+        return sorted(name for name in listing(os.path.join(self.path, "begun")) if not name.startswith("."))
 
     def dead(self, host: str) -> str:
         """A person's word that a host will not come back."""
@@ -290,7 +299,8 @@ def _temporary() -> str:
     return tempfile.gettempdir()
 
 
-def _listing(path: str) -> "list[str]":
+def listing(path: str) -> "list[str]":
+    """Names in a folder; none where there is no such folder."""
     try:
         return os.listdir(path)
     except (FileNotFoundError, NotADirectoryError):
