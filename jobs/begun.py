@@ -1,9 +1,9 @@
 """Which attempts began, in their order: a look reads the new lines and need not open every run folder.
 
 A list `<home>/begun/<host>/<boot id>-<random>` has a line `sweep job attempt` for each attempt that this host published
-in that boot. It is written before the run folder appears, so that none appears without its line; a line without a folder
-says nothing. A list that is new (there is one after each boot) or shorter than before means that lines may be missing,
-and everything is looked at.
+in that boot. It is written before the run folder appears, so that none appears without its line; a line without its
+folder is read again at the next look. A list that is new (there is one after each boot) or shorter than before means
+that lines may be missing, and everything is looked at.
 """
 
 from __future__ import annotations

@@ -80,6 +80,7 @@ class Collector:
         only = None if sweeps is None or self.since is not None else frozenset(sweeps)
         now = begun.ends(self.home, self._others)  # first: what begins meanwhile is for the next look
         noted = self._noted(now, only)
+        late = [key for key in noted or () if not self._there(key)]
         if noted is None:
             for sweep in self.home.sweep_names() if only is None else sorted(only):
                 for job_id in self.home.jobs(sweep):
@@ -91,11 +92,10 @@ class Collector:
         for sweep, job_id in self._followed:  # in the queue when the folders were looked at, begun when the queue was
             yield from self._job(sweep, job_id)
         self._followed.clear()
-        late = [key for key in noted or () if key not in self.known]  # not there yet, and not in our queue
         appeared = [key for key in late if self._there(key)]
         for key in appeared:
             yield from self._unless_final(key)
-        if len(appeared) == len(late):  # else they are read again next time
+        if len(appeared) == len(late):  # else the same lines are read next time
             self._since, self._only = now, only
 
     def _noted(self, now: Optional[begun.Told], only: Wanted) -> Optional[List[Key]]:
@@ -109,7 +109,7 @@ class Collector:
         """Attempts that may have news."""
         unended = [key for key, known in self.known.items() if not known.final and key not in self._queued]
         self._queued.update(key for key in unended if not self._there(key))
-        self._queued.difference_update(noted)  # what was noted is looked at until it is there
+        self._queued.difference_update(noted)
         unsure, self._unsure = self._unsure, []
         return [key for key in dict.fromkeys((*unended, *unsure, *noted)) if only is None or key[0] in only]
 

@@ -13,8 +13,11 @@ from local_host import LocalHost, sh
 from jobs import begun
 from jobs import host as machine
 from jobs.attempt import publish
+from jobs.collector import Collector
 from jobs.errors import DiskError
 from jobs.folder import Home, HostFolder
+from jobs.queue import Queue
+from jobs.spec import Cell, JobSpec
 from jobs.wire import Wire
 
 NOBODY: frozenset[str] = frozenset()
@@ -210,6 +213,28 @@ def test_what_was_noted_and_never_appeared_hides_nothing(host: LocalHost) -> Non
     second = done(host, "b")
     with host.connect() as wire:
         assert [item for item in look.take(wire) if item not in first] == second
+
+
+@pytest.mark.parametrize("looks", [1, 2, 3])
+def test_looks_between_the_line_and_the_folder_lose_nothing(orch_home: Home, tmp_path: Path, looks: int) -> None:
+    """Injected: a watcher that is slow between its line and its folder; a connection that looks meanwhile."""
+    local = HostFolder(str(tmp_path / "local"))
+    job = JobSpec("s", "a", {}, Cell("command", {}), ("/bin/true",), str(tmp_path)).to_json()
+    folder = orch_home.attempt("s", job["id"], 1)
+    Queue(orch_home, machine.name()).add([{**job, "attempt": 1}])
+    collector = Collector(orch_home, local, [])
+    assert states(collector) == ["queued"]
+    begun.note(folder)
+    for _ in range(looks):
+        assert states(collector) == []
+    line = collector.since
+    assert publish(folder, job, {}, local)
+    assert len(states(collector)) == 1
+    assert collector.since != line
+
+
+def states(collector: Collector) -> list[str]:
+    return [report["verdict"]["state"] for report in collector.reports()]
 
 
 def test_records_come_when_they_change(host: LocalHost) -> None:
