@@ -17,7 +17,7 @@ from .config import DataSource, Settings
 from .dispatch import LOCAL
 from .places import Place
 from .plan import DataSet, Pins, Plan, Selection, check_folds, counts, plan, sweep_record
-from .sweep import TRAINER, SweepFile, find_sweep, load_sweep
+from .sweep import NOTEBOOK, TRAINER, SweepFile, find_sweep, load_sweep
 from .words import counted
 
 
@@ -102,6 +102,8 @@ def _code_here(sweep: SweepFile, places: Sequence[Place]) -> snapshot.Code | Non
     if sweep.kind == TRAINER:
         return snapshot.the_trainer()
     base = Path(sweep.base)
+    if sweep.kind == NOTEBOOK:
+        return snapshot.notebook_code(base, sweep.notebook, sweep.code)
     if sweep.code:
         return snapshot.Code.of(snapshot.listed_code(base, sweep.code))
     if all(place.name == LOCAL for place in places):
@@ -112,7 +114,8 @@ def _code_here(sweep: SweepFile, places: Sequence[Place]) -> snapshot.Code | Non
 def _git(sweep: SweepFile) -> tuple[dict[str, Any], provenance.Patch | None]:
     if sweep.kind == TRAINER:
         return provenance.git(Path(__file__).parent.parent, ("trainer", "jobs"))
-    return provenance.git(Path(sweep.base), sweep.code or (".",))
+    files = (*sweep.code, sweep.notebook) if sweep.kind == NOTEBOOK else sweep.code
+    return provenance.git(Path(sweep.base), files or (".",))
 
 
 def _code_at(
@@ -161,7 +164,9 @@ def _command_plan(
     code: snapshot.Snapshot | None,
     tracked: Mapping[str, Any],
 ) -> Plan:
-    pins = _pins(place, settings.python, code, {"git": tracked})
+    ours = sweep.kind != NOTEBOOK or place.name == LOCAL or code is None
+    python = settings.python if ours or code is None else place.python(code)[0]
+    pins = _pins(place, python, code, {"git": tracked})
     there = replace(sweep, env={**place.variables(), **sweep.env})
     return plan(there, None, None, pins, selection_of(args), place.capacity())
 
