@@ -22,9 +22,8 @@ from .errors import OrchError, UsageError
 from .folder import RunFolder
 from .handin import Run
 
-EXECUTED = "notebook.ipynb"  # the executed copy, in the run folder
-WORK = "work"  # the folder in which the notebook runs, there too
 PROJECT = "project"  # the lab's own files, in the code snapshot
+NEEDS = "{} -m pip install papermill ipykernel"  # what repairs an environment that cannot run notebooks
 _HOME = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))  # the code snapshot
 _ANSI = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 _SHOWN = 60  # characters of a former value
@@ -39,7 +38,7 @@ def main() -> int:
         ready = prepared(os.path.join(_HOME, PROJECT), cell)
         os.environ["PYTHONPATH"] = os.pathsep.join(_search_path(cell["notebook"]))
         work = _working_folder(folder, about.get("inputs") or {})
-        return _ended(_execute(ready, os.path.join(folder.path, EXECUTED), work))
+        return _ended(execute(ready, folder.notebook, work))
     except OrchError as error:
         # The last line becomes the evidence of the failure.
         _say("  fix: {}\n{}: {}".format(error.hint, type(error).__name__, error.message))
@@ -126,7 +125,7 @@ def _number(value: Any) -> Any:
 
 def _working_folder(folder: RunFolder, inputs: Mapping[str, Any]) -> str:
     """Make the folder in which the notebook runs, with links to what it reads by relative paths."""
-    work = os.path.join(folder.path, WORK)
+    work = folder.work
     os.makedirs(work, exist_ok=True)
     for name in inputs.get("links") or []:
         source, link = os.path.join(inputs["folder"], name), os.path.join(work, name)
@@ -141,7 +140,16 @@ def _working_folder(folder: RunFolder, inputs: Mapping[str, Any]) -> str:
 # --- Executing -------------------------------------------------------------------------------------------------------
 
 
-def _execute(ready: Dict[str, Any], output: str, work: str) -> int:
+def execute(ready: Dict[str, Any], output: str, work: str) -> int:
+    """Execute a notebook in a kernel of this Python; return its exit status, or minus the signal that ended the kernel.
+
+    Parameters
+    ----------
+    ready:
+        The notebook, with its values.
+    output, work:
+        Where the executed copy is written, after every cell; the folder in which it runs.
+    """
     try:
         import ipykernel  # noqa: F401  the kernel is another process; here it is missed before anything begins
         import nbformat
@@ -151,8 +159,7 @@ def _execute(ready: Dict[str, Any], output: str, work: str) -> int:
         from traitlets.config import Config
     except ImportError as error:
         missing = (error.name or "papermill").partition(".")[0]
-        text = "ModuleNotFoundError: notebooks need {}, which {} lacks".format(missing, sys.executable)
-        _say("  fix: {} -m pip install papermill ipykernel\n{}".format(sys.executable, text))
+        _say("ModuleNotFoundError: no {} here: {}".format(missing, NEEDS.format(sys.executable)))
         return 1
     managers: List[Any] = []
 
@@ -233,7 +240,7 @@ def _own_jupyter() -> Iterator[None]:
 
 def _tell(error: Any) -> int:
     """Print a cell's traceback so that its last line says what went wrong, as Python does."""
-    _say("orch: cell {} failed; {} holds its output".format(error.cell_index + 1, EXECUTED))
+    _say("orch: cell {} failed; the executed notebook holds its output".format(error.cell_index + 1))
     lines = [_ANSI.sub("", line) for line in error.traceback]
     telling = "{}: {}".format(error.ename, error.evalue)
     _say("\n".join(lines if lines and lines[-1].endswith(telling) else [*lines, telling]))
