@@ -33,10 +33,6 @@ _LEFT_OUT = frozenset(
     {"__pycache__", ".git", ".venv", ".mypy_cache", ".ruff_cache", ".pytest_cache", ".ipynb_checkpoints"}
 )
 _COMPILED = (".pyc", ".pyo")
-_RUN_NOTEBOOK = '''"""Run the notebook that lies below this folder."""
-from jobs.notebookrun import main
-raise SystemExit(main())
-'''
 _MAIN = '''"""Start the trainer that lies beside this file."""
 from trainer.commands import main
 raise SystemExit(main())
@@ -165,7 +161,8 @@ def notebook_code(base: Path, name: str, entries: Iterable[str]) -> Code:
     bare = notebook.without_outputs(notebook.read(str(base / name)).document)
     text = json.dumps({**bare, "metadata": {}}, ensure_ascii=False, indent=1, sort_keys=True)
     made = {f"{PROJECT}/{name}": text.encode()}
-    return Code.of({**_package("jobs"), **files}, _RUN_NOTEBOOK, made)
+    program = Path(__file__).with_name("notebook_program.py").read_text("utf-8")
+    return Code.of({**_package("jobs"), **files}, program, made)
 
 
 def project_code(base: Path, tracked: Iterable[str] | None) -> dict[str, Path]:

@@ -14,6 +14,7 @@ from ground import Ground, until
 from standins import notebooks
 
 from jobs.folder import RunFolder
+from orchestrator import snapshot
 
 from .conftest import Orch
 
@@ -133,11 +134,15 @@ def test_an_environment_without_papermill_is_refused_with_the_command_that_repai
     assert f"notebooks run by papermill and ipykernel, which {python} lacks" in said.err
     assert f"fix: {python} -m pip install papermill ipykernel" in said.err
     # On a host the job itself says so, in the line that becomes its evidence.
-    code = "import sys; sys.path.insert(0, sys.argv[1])\nfrom jobs import notebookrun as n; sys.exit(n.execute({}, '', ''))"
-    words = [python, "-I", "-c", code, str(Path(__file__).parents[3])]
-    runner = subprocess.run(words, capture_output=True, text=True, check=False)
-    assert runner.returncode == 1
-    assert runner.stderr == f"ModuleNotFoundError: no ipykernel here: {python} -m pip install papermill ipykernel\n"
+    code = snapshot.take(ground.home, snapshot.notebook_code(ground.project, "unet.ipynb", []))
+    run = ground.base / "run"
+    run.mkdir()
+    cell = {"parameters": {"notebook": "unet.ipynb", "grid": {}, "result": {}}}
+    (run / "job.json").write_text(json.dumps({"cell": cell}))
+    words = [python, "-I", "-B", code.path, str(run)]
+    job = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert job.returncode == 1
+    assert job.stderr == f"ModuleNotFoundError: no ipykernel here: {python} -m pip install papermill ipykernel\n"
 
 
 def test_what_is_found_is_shown_and_written_with_its_reasons(orch: Orch, ground: Ground) -> None:
