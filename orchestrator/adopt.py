@@ -31,6 +31,7 @@ _NAMES = (
     ),
 )
 _CHOICE = re.compile(_WORD.format("aug|augs|augment|augmentation|strategy|transform|method|mode|model"), re.IGNORECASE)
+_OUTPUT = re.compile(_WORD.format("out|output|outputs|save|saved|result|results|models?|ckpt|checkpoints?|logs?"), re.I)
 _WINDOWS = re.compile(r"[A-Za-z]:[\\/]|\\\\")
 _WRITES = re.compile(r"save|dump|write|to_csv|to_excel|savefig|savetxt|imsave|mkdir|makedirs|export", re.IGNORECASE)
 _SCORE = re.compile(r"dice|iou|jaccard|accuracy|f1|auc|hd95|hausdorff", re.IGNORECASE)
@@ -209,15 +210,15 @@ def _about_path(folder: Path, one: Assignment) -> str:
         return f"a path of Windows: no host has it; {give}"
     place = Path(text).expanduser()
     if not place.is_absolute():
-        there = (folder / place).exists()
-        return (
-            "beside the notebook: linked into each job's folder" if there else "a name: it stays in each job's folder"
-        )
+        linked, new = "beside the notebook: linked into each job's folder", "a name: it stays in each job's folder"
+        return linked if (folder / place).exists() else new
+    if _OUTPUT.search(_snake(one.name)):
+        return f"all jobs would write there; each in its own folder: --param {one.name}={place.name or 'out'}"
     return "is here; a host needs it at the same place" if place.exists() else f"is not on this machine; {give}"
 
 
-def missing_paths(found: list[Knob]) -> list[Knob]:
-    """Return the knobs that name a place which this machine does not have."""
+def unfit_paths(found: list[Knob]) -> list[Knob]:
+    """Return the paths that cannot stay as they are: not on this machine, or written by all jobs."""
     return [knob for knob in found if knob.role == PATH and "--param" in knob.reason]
 
 

@@ -150,7 +150,7 @@ def _short(name: str) -> str:
 # --- Writing ---------------------------------------------------------------------------------------------------------
 
 
-def text_of(adoption: Adoption, name: str, notebook: str, found: Sequence[Knob], missing: Sequence[Knob]) -> str:
+def text_of(adoption: Adoption, name: str, notebook: str, found: Sequence[Knob], unfit: Sequence[Knob]) -> str:
     """Return the sweep file, with a comment for everything that was decided."""
     columns = {variable: column for column, variable in adoption.variables.items()}
     folder = notebook.rpartition("/")[0]
@@ -165,7 +165,7 @@ def text_of(adoption: Adoption, name: str, notebook: str, found: Sequence[Knob],
         lines.append(_line(columns.get(variable, variable), _listed(values), adoption.reasons.get(variable, "")))
     if adoption.variables:
         lines.append(f"variables: {_mapping(adoption.variables)}   # what the notebook calls them")
-    lines += _parameters(adoption, found, missing)
+    lines += _parameters(adoption, found, unfit)
     if adoption.result:
         lines.append(f"result: {_mapping(adoption.result)}   # handed in when the last cell has run")
     else:
@@ -181,13 +181,13 @@ def text_of(adoption: Adoption, name: str, notebook: str, found: Sequence[Knob],
     return "\n".join(lines) + "\n"
 
 
-def _parameters(adoption: Adoption, found: Sequence[Knob], missing: Sequence[Knob]) -> list[str]:
+def _parameters(adoption: Adoption, found: Sequence[Knob], unfit: Sequence[Knob]) -> list[str]:
     """The same for all jobs: what was asked for; the other settings stand there as comments, to be changed by hand."""
     kept = [knob for knob in found if knob.name not in {**adoption.axes, **adoption.parameters}]
     kept = [knob for knob in kept if knob.role != adopt.OTHER]
     lines = [_line(name, _flow(value), adoption.reasons[name]) for name, value in adoption.parameters.items()]
     for knob in kept:
-        note = "NOT HERE: write its place and take the # away" if knob in missing else f"as it is ({knob.where})"
+        note = f"change it, and take the # away: {knob.reason}" if knob in unfit else f"as it is ({knob.where})"
         lines.append("# " + _line(knob.name, _flow(knob.value), note).removeprefix("  "))
     head = "parameters:" if adoption.parameters else "# parameters:"
     return [f"{head}   # the same for all jobs", *lines] if lines else []

@@ -1,7 +1,7 @@
 """The program of a notebook's job: executes it by papermill. It is copied into code snapshots as their `__main__.py`.
 
 It lies here because `jobs` imports the standard library only; it runs on hosts, in an environment that has papermill
-and ipykernel. The notebook runs in `work/` of the run folder: what it writes lies with the run, and two jobs never write
+and ipykernel. The notebook runs in `work/` of the run folder: what it writes lies with the run, and no two jobs write
 one file.
 """
 
@@ -25,11 +25,15 @@ from jobs.folder import RunFolder
 from jobs.notebookrun import NEEDS, PROJECT, prepared, say, working_folder
 
 _HOME = Path(__file__).absolute().parent  # the code snapshot
+_START_S = 600  # seconds for a kernel to begin; many start at once, from a cold network home
+_OUTPUT_S = 120  # seconds for the last output of a cell that has ended
 _ANSI = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 
 
 def main() -> int:
     """Run the notebook of the run folder that the first argument names; return the exit status."""
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(encoding="utf-8", errors="replace")  # type: ignore[union-attr]
     folder = RunFolder(sys.argv[1])
     about = dict(read_json(folder.job) or {})
     try:
@@ -77,11 +81,12 @@ def execute(ready: dict[str, Any], output: str, work: str) -> int:
     signal.signal(signal.SIGTERM, lambda number, frame: _interrupt(managers))
     sockets = Config({"KernelManager": {"transport": "ipc"}})  # jobs that start together cannot take one port
     options = {"config": sockets, "kernel_manager_class": Manager, "kernel_name": "python3", "language": "python"}
+    waits = {"start_timeout": _START_S, "iopub_timeout": _OUTPUT_S}
     streams = {"progress_bar": False, "stdout_file": sys.stdout, "stderr_file": sys.stderr}
     with _own_jupyter():
         node = nbformat.reads(json.dumps(ready), as_version=4)  # type: ignore[no-untyped-call]
         try:
-            papermill.execute_notebook(node, output, cwd=work, **options, **streams)
+            papermill.execute_notebook(node, output, cwd=work, **options, **waits, **streams)
         except papermill.PapermillExecutionError as error:
             return _tell(error)
         except DeadKernelError:
@@ -135,6 +140,7 @@ def _own_jupyter() -> Iterator[None]:
     kernel.write_text(json.dumps({"argv": argv, "display_name": "Python 3", "language": "python"}), "utf-8")
     names = ("JUPYTER_PATH", "JUPYTER_RUNTIME_DIR", "JUPYTER_DATA_DIR", "JUPYTER_CONFIG_DIR", "IPYTHONDIR")
     os.environ.update(dict.fromkeys(names, place), JUPYTER_NO_CONFIG="1")
+    tempfile.tempdir = place  # of this process, not of the notebook: the kernel's key and sockets lie there
     try:
         yield
     finally:

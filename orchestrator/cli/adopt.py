@@ -67,14 +67,14 @@ def run(args: Namespace, settings: Settings, out: Output) -> int:
         out.warning(problem)
     adoption = adopting.decide(book, folder, found, args.param, args.fold, args.result)
     given = {**adoption.axes, **adoption.parameters}
-    missing = [knob for knob in adopt.missing_paths(found) if knob.name not in given]
+    unfit = [knob for knob in adopt.unfit_paths(found) if knob.name not in given]
     inside = path.absolute().relative_to(base_of(target, settings.project_file)).as_posix()
-    _write(target, adopting.text_of(adoption, name, inside, found, missing), settings)
+    _write(target, adopting.text_of(adoption, name, inside, found, unfit), settings)
     knobs = [knob._asdict() for knob in found]
     about = {"axes": adoption.axes, "parameters": adoption.parameters, "result": adoption.result}
     out.json({"sweep": name, "file": str(target), "jobs": adoption.jobs, "knobs": knobs, **about})
     out.result(f"Wrote {_near(target)}: {counted(adoption.jobs, 'job')} = {adopting.told(adoption)}.")
-    _advise(adoption, missing, book, out)
+    _advise(adoption, unfit, book, out)
     word = name if Path.cwd() in (folder, folder.parent) and target.parent == Path.cwd() else _near(target)
     out.next(f"orch sweep {word} --dry-run")
     if FOLD in adoption.variables or FOLD in adoption.axes:
@@ -109,8 +109,8 @@ def _write(target: Path, text: str, settings: Settings) -> None:
         aside.unlink(missing_ok=True)
 
 
-def _advise(adoption: adopting.Adoption, missing: list[adopt.Knob], book: notebook.Notebook, out: Output) -> None:
-    for knob in missing:
+def _advise(adoption: adopting.Adoption, unfit: list[adopt.Knob], book: notebook.Notebook, out: Output) -> None:
+    for knob in unfit:
         out.warning(f"{knob.name} = {knob.value!r} ({knob.where}): {knob.reason}")
     if adoption.result:
         listed = ", ".join(f"{name} = {text}" for name, text in adoption.result.items())

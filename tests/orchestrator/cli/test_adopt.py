@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
+import sys
 import venv
 from pathlib import Path
 from typing import Any
@@ -158,7 +159,7 @@ def test_what_is_found_is_shown_and_written_with_its_reasons(orch: Orch, ground:
     written = ground.project / "unet.yaml"
     text = written.read_text()
     assert 'variables: {fold: "fold_no"}' in text
-    assert '# data_dir: "C:\\\\data\\\\IRM\\\\imagesTr"   # NOT HERE' in text
+    assert '# data_dir: "C:\\\\data\\\\IRM\\\\imagesTr"   # change it, and take the # away' in text
     assert 'code: ["helpers.py"]' in text
     planned = orch("sweep", "unet", "--dry-run", "--json")
     assert len(json.loads(planned.out)["jobs"]) == 15
@@ -228,3 +229,23 @@ def test_a_sweep_file_that_does_not_fit_its_notebook_names_the_line(orch: Orch, 
         assert said in answer.err.replace(str(ground.project) + "/", "")
     ground.write("bad.yaml", "notebook: gone.ipynb")
     assert "bad.yaml:1  notebook: there is no notebook" in orch("sweep", "bad.yaml", "--dry-run").err
+
+
+@pytest.mark.slow
+def test_a_notebook_runs_on_another_host(ground: Ground) -> None:
+    """A folder plays the host, with a home of its own: the notebook and what it imports go there as pinned code."""
+    (ground.base / "grace" / "local").mkdir(parents=True)
+    host = {"way": "fake", "address": str(ground.base / "grace"), "python": sys.executable}
+    ground.write("site.yaml", f"hosts: {json.dumps({'grace': host})}")
+    ground.write("orch.yaml")
+    notebooks.lab(ground.project / "deep")
+    said = ground.orch("adopt", "deep/unet.ipynb", "--param", "selected_aug=noise", "--fold", "fold_no=1..2")
+    assert said.code == 0, said
+    assert "next: orch sweep deep/unet.yaml --dry-run" in said.err
+    done = ground.orch("sweep", "deep/unet.yaml", "--hosts", "grace", "--folds", "2")
+    assert done.code == 0, done
+    assert [row[:2] for row in ground.orch("report", "unet", "--json").json["rows"]] == [[1, "0/1"], [2, "1/1"]]
+    fetched = ground.orch("fetch", "unet", "--only", "notebook.ipynb", "--json")
+    assert fetched.code == 0, fetched
+    (path,) = ground.project.rglob("notebook.ipynb")
+    assert "fold 2, noise, batch 16\n" in outputs(path)
