@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from jobs.errors import OrchError
 from jobs.notebook import Assignment, Notebook
 
 FOLD, STRATEGY, SEED, SETTING, PATH, OTHER = "fold", "strategy", "seed", "setting", "path", "other"
@@ -61,14 +62,43 @@ class Knob(NamedTuple):
 
 
 def knobs(book: Notebook, folder: Path) -> list[Knob]:
-    """Return the knobs of a notebook that lies in `folder`, the most telling first."""
+    """Return the knobs of a notebook that lies in `folder`, the most telling first.
+
+    One strategy and one fold are proposed as axes: what else could vary is said, and left to the person.
+    """
     found = []
     for name, assignments in book.assignments.items():
         first = assignments[0]
-        if name in book.otherwise or not first.literal or not _is_plain(first.value):
-            continue
-        found.append(_knob(book, folder, assignments[-1] if assignments[-1].literal else first))
-    return sorted(found, key=lambda knob: (not knob.values, ROLES.index(knob.role)))
+        if name in book.otherwise and role_of(name, first.value if first.literal else 0) == OTHER:
+            continue  # counters, best values so far
+        if first.literal and _is_plain(first.value):
+            found.append(_knob(book, folder, assignments[-1] if assignments[-1].literal else first))
+        elif name in book.otherwise and role_of(name, 0) == FOLD:
+            found.append(_lasting(book, Knob(name, FOLD, None, first.where, (), "")))
+    for name, where in book.otherwise.items():
+        if name not in book.assignments and role_of(name, 0) == FOLD and where.startswith("a loop"):
+            found.append(Knob(name, FOLD, None, where, (), "the notebook itself goes through the folds, in one run"))
+    found.sort(key=lambda knob: (not knob.values, ROLES.index(knob.role), not _CHOICE.search(_snake(knob.name))))
+    return list(_one_of_each(found))
+
+
+def _one_of_each(found: list[Knob]) -> Iterator[Knob]:
+    taken: set[str] = set()
+    for knob in found:
+        if knob.values and knob.role in taken:
+            listed = ",".join(map(str, knob.values))
+            knob = knob._replace(values=(), reason=f"stays; to vary it, too: --param {knob.name}={listed}")
+        taken |= {knob.role} if knob.values else set()
+        yield knob
+
+
+def _lasting(book: Notebook, knob: Knob) -> Knob:
+    """Take back what was proposed where a value from outside would not last, and say why."""
+    try:
+        book.targets(knob.name)
+    except OrchError as error:
+        return knob._replace(values=(), reason=f"cannot be changed from outside: {error.message}")
+    return knob
 
 
 def _is_plain(value: Any) -> bool:
@@ -90,7 +120,7 @@ def _knob(book: Notebook, folder: Path, one: Assignment) -> Knob:
         reason = f"stays; several trainings of each: --param {one.name}=0,1,2"
     elif role == PATH:
         reason = _about_path(folder, one)
-    return Knob(one.name, role, one.value, one.where, values, reason)
+    return _lasting(book, Knob(one.name, role, one.value, one.where, values, reason))
 
 
 def _is_beside(folder: Path, value: Any) -> bool:

@@ -73,8 +73,6 @@ def decide(
     folds = _fold(book, fold)
     values = {knob.name: list(knob.values) for knob in found if knob.values and not (folds and knob.role == FOLD)}
     values = {**values, **folds, **wished}
-    for name in values:
-        book.targets(name)
     axes = {name: chosen for name, chosen in values.items() if len(chosen) > 1}
     fixed = {name: chosen[0] for name, chosen in values.items() if len(chosen) == 1}
     if not axes:
@@ -85,16 +83,19 @@ def decide(
     roles = {knob.name: knob.role for knob in found} | dict.fromkeys(folds, FOLD)
     reasons = {knob.name: f"{knob.where}: {knob.value!r}; {knob.reason}" for knob in found}
     reasons |= {name: f"{book.targets(name)[0].where}; --param says so" for name in {**folds, **wished}}
-    named = {_column(roles.get(name, ""), name): name for name in axes}
-    variables = {column: name for column, name in named.items() if column != name}
+    variables = _columns({name: roles.get(name, "") for name in axes})
     result = _results(book, results)
     inputs, code = adopt.inputs(book, folder), adopt.modules(book, folder)
     return Adoption(axes, fixed, variables, result, inputs, code, reasons)
 
 
-def _column(role: str, name: str) -> str:
-    """Tables average over the columns `fold` and `seed`: so they must be named that way."""
-    return role if role in (FOLD, SEED) else name
+def _columns(roles: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables whose axis gets another name: tables average over columns named `fold` and `seed`."""
+    named: dict[str, str] = {}
+    for name, role in roles.items():
+        if role in (FOLD, SEED) and role not in roles:
+            named.setdefault(role, name)
+    return named
 
 
 def _wish(book: Notebook, word: str) -> tuple[str, list[Any]]:

@@ -117,3 +117,5 @@ def _advise(adoption: adopting.Adoption, unfit: list[adopt.Knob], book: notebook
         out.result(f"Each job hands in: {listed}   (another: --result dice=VARIABLE)")
     elif "Run(" not in "".join(cell.source for cell in book.cells):
         out.warning("no result was found, so the report will have no values: --result dice=VARIABLE")
+    if not any("seed" in cell.source.lower() or "random_state" in cell.source for cell in book.cells):
+        out.warning("the notebook sets no random seed: the same cell run twice will differ, as strategies may by luck")

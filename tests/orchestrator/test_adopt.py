@@ -134,3 +134,19 @@ def test_results_are_looked_for_where_labs_leave_them() -> None:
         "for x in y:\n    val_dice = dice(x, y)\nbest_dice = max(val_dices)\ntest_dice = 0.5\ndice_history = []",
     )
     assert adopt.scores(made) == ["test_dice", "val_dice", "best_dice"]
+
+
+def test_one_strategy_and_one_fold_are_proposed_and_the_rest_is_said(tmp_path: Path) -> None:
+    text = "optimizer = 'adam'\nselected_aug = 'flip'\nfold = 0\nstart_fold = 0\nf(['adam', 'sgd'], ['flip', 'none'])"
+    found = {one.name: one for one in adopt.knobs(book(text), tmp_path)}
+    assert {name for name, one in found.items() if one.values} == {"selected_aug", "fold"}
+    assert found["optimizer"].reason == "stays; to vary it, too: --param optimizer=adam,sgd"
+
+
+def test_a_fold_that_the_notebook_changes_itself_says_so(tmp_path: Path) -> None:
+    text = "best = 0\nfor fold in range(5):\n    best = train(fold)"
+    (looped,) = adopt.knobs(book(text), tmp_path)
+    assert (looped.values, looped.reason) == ((), "the notebook itself goes through the folds, in one run")
+    (twice,) = adopt.knobs(book("fold_no = 0\ntrain(fold_no)", "fold_no = 1\ntrain(fold_no)"), tmp_path)
+    assert twice.values == ()
+    assert "cannot be changed from outside: a.ipynb sets fold_no twice" in twice.reason

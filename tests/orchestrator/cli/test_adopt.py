@@ -207,7 +207,9 @@ def test_a_notebook_with_nothing_to_vary_and_one_with_a_hostile_name(orch: Orch,
     answer = orch("adopt", "plain.ipynb")
     assert answer.code == 2
     assert "found nothing in plain.ipynb that would differ between jobs" in answer.err
-    assert orch("adopt", "plain.ipynb", "--param", "threshold=0.3,0.5").code == 0
+    done = orch("adopt", "plain.ipynb", "--param", "threshold=0.3,0.5")
+    assert done.code == 0
+    assert "no result was found" in done.err and "sets no random seed" in done.err
     (ground.project / "plain.ipynb").rename(ground.project / 'U-net "été" {x}.ipynb')
     said = orch("adopt", 'U-net "été" {x}.ipynb', "--param", "threshold=0.3,0.5", "--json")
     assert json.loads(said.out)["sweep"] == "U-net_t_x"
