@@ -83,5 +83,5 @@ env: .venv/made-by-make ## only the environment
 	@$(PIP) $(TORCH)
 	@{ grep -v '^torch==' requirements/constraints.txt; $(BIN)/python -m pip freeze | grep '^torch=='; } > .venv/constraints.txt
 	@$(PIP) --constraint .venv/constraints.txt hatchling editables
-	@$(PIP) --constraint .venv/constraints.txt --no-build-isolation --editable '.[trainer,dev]'
+	@$(PIP) --constraint .venv/constraints.txt --no-build-isolation --editable '.[trainer,notebook,dev]'
 	@touch $@

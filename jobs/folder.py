@@ -67,6 +67,16 @@ class RunFolder(NamedTuple):
         """`log.txt`: what the program printed; never parsed for results."""
         return os.path.join(self.path, "log.txt")
 
+    @property
+    def notebook(self) -> str:
+        """`notebook.ipynb`: the executed copy, when the job is a notebook."""
+        return os.path.join(self.path, "notebook.ipynb")
+
+    @property
+    def work(self) -> str:
+        """`work/`: the folder in which a notebook runs, with what it writes there."""
+        return os.path.join(self.path, "work")
+
     def checkpoint(self, which: str) -> str:
         """`best.pt` or `last.pt`; the SHA-256 stands beside it in `<which>.json`."""
         return os.path.join(self.path, which + ".pt")
