@@ -14,6 +14,7 @@ from jobs.homes import open_home
 from .. import datasets
 from ..config import DataSource, Settings
 from ..words import counted
+from . import copies
 from .output import Output
 from .parser import Parser
 from .scanning import reader, trainer
@@ -24,6 +25,7 @@ orch data add liver data --groups '^(P[0-9]+)_'
 orch data add liver --csv volumes.csv
 orch data list
 orch data check liver
+orch data copy liver --host ada
 """
 
 
@@ -45,6 +47,7 @@ def add_arguments(parser: Parser) -> None:
     for verb, text in (("show", "What is known of a data set"), ("check", "Read all files again and compare")):
         one = parser.add_verb(verb, text, f"orch data {verb} liver")
         one.add_argument("name", help="name of the data set")
+    copies.add_copy(parser)
 
 
 def run(args: Namespace, settings: Settings, out: Output) -> int:
@@ -54,6 +57,8 @@ def run(args: Namespace, settings: Settings, out: Output) -> int:
         return _add(args, settings, out, home, identity)
     if args.verb == "check":
         return _check(args, settings, out, home, identity)
+    if args.verb == "copy":
+        return copies.copy(args, settings, out, home, identity)
     return _list(out, home) if args.verb == "list" else _show(args.name, out, home)
 
 

@@ -1,0 +1,85 @@
+"""What `orch data` does with copies on hosts that do not share this home: copy, verify, forget."""
+
+from __future__ import annotations
+
+import time
+from argparse import Namespace
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from jobs import host as machine
+from jobs.folder import Home
+
+from .. import copying, datasets
+from ..config import Settings
+from ..dispatch import Contact
+from ..price import size
+from ..words import counted
+from .output import Output
+from .parser import Parser
+
+
+def add_copy(parser: Parser) -> None:
+    """Declare `orch data copy`."""
+    copy = parser.add_verb(
+        "copy",
+        "Bring a data set to a host that does not share this home; only what is missing there is sent",
+        "orch data copy liver --host ada",
+    )
+    copy.add_argument("name", help="name of the data set")
+    copy.add_argument("--host", required=True, metavar="HOST", help="name of the site file")
+    copy.add_argument("--replace", action="store_true", help="let the name stand for other contents than before")
+    copy.add_argument("--dry-run", action="store_true", help="only say what would be sent")
+
+
+def copy(args: Namespace, settings: Settings, out: Output, home: Home, identity: Mapping[str, Any]) -> int:
+    """Bring a data set to a host."""
+    document = datasets.manifest(home, args.name)
+    files = copying.volumes(document)
+    with Contact(settings, host=args.host) as contact:
+        if contact.home_id == identity["id"]:
+            return _nothing(args, out, f"{args.host} has this very orch home: {args.name} is there")
+        with bar(out, "comparing", sum(volume.bytes for volume in files)) as progress:
+            offered = copying.offer(contact, document, files, args.replace, progress)
+        if offered.registered:
+            return _nothing(args, out, f"{args.name} is registered on {args.host} with these contents")
+        here = f"{counted(len(offered.due), 'file')}, {size(offered.bytes)}"
+        if args.dry_run:
+            out.json({"host": args.host, "files": len(offered.due), "bytes": offered.bytes, "sent": False})
+            out.result(f"{args.host} lacks {here} of {args.name}")
+            return 0
+        copying.refuse_lacking(args.host, offered)
+        began = time.monotonic()
+        copying.remember(home, args.name, contact, files, whole=False)
+        with bar(out, f"{args.name} to {args.host}", offered.bytes) as progress:
+            copying.Sender(contact, args.name, progress).send(offered.due)
+        kept = copying.portable(document, machine.name())
+        contact.wire.call("keep_copy", name=args.name, document=kept, replace=args.replace)
+        copying.remember(home, args.name, contact, files, whole=True)
+    out.json({"host": args.host, "files": len(offered.due), "bytes": offered.bytes, "sent": True})
+    whole = f"{counted(len(files), 'file')} verified there"
+    out.result(f"{args.name} is on {args.host}: {here} sent in {time.monotonic() - began:.1f} s, {whole}")
+    out.next(f"orch sweep augmentations --data {args.name} --hosts {args.host}")
+    return 0
+
+
+def _nothing(args: Namespace, out: Output, why: str) -> int:
+    out.json({"host": args.host, "files": 0, "bytes": 0, "sent": False})
+    out.result(f"nothing to do: {why}")
+    return 0
+
+
+@contextmanager
+def bar(out: Output, title: str, total: int) -> Iterator[copying.Progress]:
+    """Show bytes as a bar with rate and remaining time, on a terminal."""
+    if not out.progress or not total:
+        yield lambda _: None
+        return
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+
+    text = TextColumn("{task.description}", markup=False)
+    shape = (text, BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
+    with Progress(*shape, console=out.console(), transient=True) as shown:
+        task = shown.add_task(title, total=total)
+        yield lambda count: shown.update(task, advance=count)

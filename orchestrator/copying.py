@@ -1,0 +1,285 @@
+"""A data set goes to a host with a home of its own: only what is missing there, verified there, on from a cut."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from jobs.atomic import read_json, write_json
+from jobs.errors import DataError, DiskError, NotFound, OrchError, disk_error
+from jobs.folder import Home
+from jobs.homes import private
+
+from . import datasets
+from .config import Settings
+from .dispatch import Contact, user
+from .price import MARGIN, size
+from .words import counted, did_you_mean
+
+BLOCK = 3 << 18  # bytes of one piece: 1 MiB in base64
+AHEAD = 12  # pieces and seals that are on their way without an answer: a slow line must not wait for each
+_KEPT = ("contract", "hash", "classes", "sizes", "notes")  # what a copy's manifest takes over; no name of a file
+Progress = Callable[[int], None]  # gets the bytes that have arrived
+
+
+class Volume(NamedTuple):
+    """One file of a data set.
+
+    Attributes
+    ----------
+    file:
+        Its name in copies: `<SHA-256>.nii.gz`.
+    path:
+        Where it lies here.
+    bytes:
+        Its size.
+    """
+
+    file: str
+    path: Path
+    bytes: int
+
+
+class Offer(NamedTuple):
+    """What a host says of a data set that it is offered.
+
+    Attributes
+    ----------
+    registered:
+        It has these contents under this name, from files of its own: nothing is to be done.
+    due:
+        Files that it lacks, each with the bytes of it that had come before.
+    free_bytes, free_files:
+        What may still be written there; None: nobody knows.
+    """
+
+    registered: bool
+    due: tuple[tuple[Volume, int], ...]
+    free_bytes: int | None
+    free_files: int | None
+
+    @property
+    def bytes(self) -> int:
+        """Bytes that are to be sent."""
+        return sum(volume.bytes - begun for volume, begun in self.due)
+
+
+def volumes(manifest: Mapping[str, Any]) -> list[Volume]:
+    """Return the files of a data set that is registered here, each content once.
+
+    Raises
+    ------
+    DataError
+        One is not there any more, or cannot be read.
+    """
+    found: dict[str, Volume] = {}
+    for case in manifest["cases"]:
+        for role in ("image", "label"):
+            path = Path(case[role])
+            file = case[f"{role}_sha256"] + _suffix(path)
+            try:
+                found.setdefault(file, Volume(file, path, path.stat().st_size))
+            except OSError as error:
+                raise _gone(path, manifest, error) from error
+    return list(found.values())
+
+
+def _suffix(path: Path) -> str:
+    return ".nii.gz" if path.name.lower().endswith(".gz") else ".nii"
+
+
+def _gone(path: Path, manifest: Mapping[str, Any], error: OSError) -> DataError:
+    hint = f"put it back, then: orch data check {manifest['name']}"
+    return DataError(f"{path} cannot be read: {error.strerror}", hint, path=str(path))
+
+
+def offer(
+    contact: Contact, manifest: Mapping[str, Any], files: list[Volume], replace: bool, progress: Progress | None = None
+) -> Offer:
+    """Ask a host what it lacks of a data set; `progress` gets the bytes that it reads meanwhile.
+
+    Raises
+    ------
+    UsageError
+        The name stands there for other contents.
+    DiskError
+        Its home cannot be written.
+    """
+    asked = [(volume.file, volume.bytes) for volume in files]
+    stream = contact.wire.stream(
+        "offer_copy", name=manifest["name"], hash=manifest["hash"], files=asked, replace=replace
+    )
+    told = _ended(stream, progress)
+    by_name, room = {volume.file: volume for volume in files}, told["room"]
+    due = tuple((by_name[file], int(begun)) for file, begun in told["missing"])
+    return Offer(bool(told["registered"]), due, room["free_bytes"], room["free_files"])
+
+
+def _ended(stream: Iterator[Any], progress: Progress | None) -> dict[str, Any]:
+    while True:
+        try:
+            count = next(stream)
+        except StopIteration as stop:
+            return dict(stop.value)
+        if progress:
+            progress(count)
+
+
+def refuse_lacking(host: str, offered: Offer) -> None:
+    """Refuse a copy for which there is no room, before its first byte.
+
+    Raises
+    ------
+    DiskError
+        With what is needed and what is free.
+    """
+    hint = f"free some space on {host}, or name another home for it: `home:` in the site file"
+    if offered.free_bytes is not None and offered.bytes and offered.bytes + MARGIN > offered.free_bytes:
+        free = size(offered.free_bytes)
+        raise DiskError(f"{host} would have to take {size(offered.bytes)}; {free} are free there", hint)
+    if offered.free_files is not None and len(offered.due) >= offered.free_files:
+        free = f"{offered.free_files} more may be made there"
+        raise DiskError(f"{host} would have to take {counted(len(offered.due), 'file')}; {free}", hint)
+
+
+def portable(manifest: Mapping[str, Any], source: str) -> dict[str, Any]:
+    """Return the manifest of a copy: files by their contents, pseudonyms as they are, no name of file or folder."""
+    cases = [
+        {**case, **{role: case[f"{role}_sha256"] + _suffix(Path(case[role])) for role in ("image", "label")}}
+        for case in manifest["cases"]
+    ]
+    kept = {key: manifest[key] for key in _KEPT if key in manifest}
+    return {**kept, "cases": cases, "copy": {"from": source, "by": user(), "t": time.time()}}
+
+
+class Sender:
+    """Files on their way to a host; several pieces are under way at once.
+
+    Parameters
+    ----------
+    contact:
+        A host that was made an offer.
+    name:
+        Name of the data set.
+    progress:
+        Gets the bytes that have arrived.
+    """
+
+    def __init__(self, contact: Contact, name: str, progress: Progress) -> None:
+        self._contact, self._name, self._progress = contact, name, progress
+        self._under_way: deque[tuple[int, int, Volume | None]] = deque()  # question, bytes, the file that it seals
+        self._damaged: list[Volume] = []
+
+    def send(self, due: tuple[tuple[Volume, int], ...]) -> None:
+        """Send what is due. A file of which something else had come is sent once more, from its beginning.
+
+        Raises
+        ------
+        DataError
+            A file is no longer what was registered: it is named, and nothing of it stays there.
+        DiskError
+            The host's disk takes no more; what has come stays, for the next time.
+        Unreachable
+            The connection broke; what has come stays.
+        """
+        for volume, begun in due:
+            self._send(volume, begun)
+        self._settle(0)
+        again, self._damaged = self._damaged, []
+        for volume in again:
+            self._send(volume, 0)
+        self._settle(0)
+        if self._damaged:
+            text = f"{self._damaged[0].path} arrives damaged on {self._contact.name}, twice"
+            raise OrchError(text, "is its disk sound? orch doctor")
+
+    def _send(self, volume: Volume, begun: int) -> None:
+        total, offset = hashlib.sha256(), 0
+        try:
+            with volume.path.open("rb") as handle:
+                while block := handle.read(BLOCK):
+                    total.update(block)
+                    fresh = block[max(0, begun - offset) :]
+                    if fresh:
+                        self._post_piece(volume, offset + len(block) - len(fresh), fresh)
+                    offset += len(block)
+        except OSError as error:
+            raise disk_error(error, str(volume.path)) from error
+        self._post("seal_file", 0, volume, file=volume.file)
+        if total.hexdigest() != volume.file[:64]:
+            self._settle(0)  # the seal has thrown it away there
+            text = f"{volume.path} changed since the data set was registered"
+            hint = f"put the old file back, or register anew: orch data add {self._name} … --replace"
+            raise DataError(text, hint, path=str(volume.path))
+
+    def _post_piece(self, volume: Volume, offset: int, data: bytes) -> None:
+        text = base64.b64encode(data).decode("ascii")
+        self._post("take_piece", len(data), None, file=volume.file, offset=offset, data=text)
+
+    def _post(self, verb: str, count: int, sealed: Volume | None, **asked: Any) -> None:
+        number = self._contact.wire.post(verb, name=self._name, **asked)
+        self._under_way.append((number, count, sealed))
+        self._settle(AHEAD)
+
+    def _settle(self, most: int) -> None:
+        """Take answers in until at most so many questions are under way."""
+        while len(self._under_way) > most:
+            number, count, sealed = self._under_way.popleft()
+            told = self._contact.wire.answer(number)
+            if sealed and not told["whole"]:
+                self._damaged.append(sealed)
+            self._progress(count)
+
+
+def lacking(settings: Settings, host: str, name: str, known: list[str], error: OrchError | None = None) -> OrchError:
+    """Return the error that says that a host lacks a data set, with the command that brings it there.
+
+    Parameters
+    ----------
+    known:
+        Names of the data sets that are registered there.
+    error:
+        Why it could not be registered there from the folder that the project file names.
+    """
+    home = Home(str(settings.home))
+    if name in datasets.names(home):
+        files = volumes(datasets.manifest(home, name))
+        amount = f"{counted(len(files), 'file')}, {size(sum(volume.bytes for volume in files))}"
+        why = f" ({error.message})" if error else ""
+        text = f"the data set {name} is not on {host}{why}; registered here are {amount}"
+        return NotFound(text, f"orch data copy {name} --host {host}", host=host, data=name)
+    if error:
+        return error
+    listed = f"known there: {', '.join(known)}; " if known else ""
+    hint = f"{listed}orch data add {name} IMAGES LABELS, then orch data copy {name} --host {host}"
+    return NotFound(f"no data set named '{name}' on {host}{did_you_mean(name, known)}", hint)
+
+
+def remember(home: Home, name: str, contact: Contact, files: list[Volume], whole: bool) -> None:
+    """Write down beside a registration that a copy of it goes, or went, to a host.
+
+    Raises
+    ------
+    DiskError
+        The home cannot be written.
+    """
+    path = Path(home.copies(name)) / f"{contact.name}.json"
+    amount = {"files": len(files), "bytes": sum(volume.bytes for volume in files)}
+    place = {"host": contact.name, "home_id": contact.home_id, "home": contact.home}
+    try:
+        with private():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_json(path, {**place, **amount, "whole": whole, "by": user(), "t": time.time()})
+    except OSError as error:
+        raise disk_error(error, str(path)) from error
+
+
+def remembered(home: Home, name: str) -> dict[str, dict[str, Any]]:
+    """Return what was written down of a data set's copies, by host."""
+    found = (read_json(path) for path in sorted(Path(home.copies(name)).glob("*.json")))
+    return {str(one["host"]): dict(one) for one in found if isinstance(one, dict) and "host" in one}

@@ -1,0 +1,131 @@
+"""`orch data copy` to hosts that folders play, each with a home of its own: real agents, cuts, bad names."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ground import Ground
+
+from .conftest import Orch
+
+Fault = Callable[..., None]
+HOSTILE = 'it\'s "P07"\nBéatrice  $HOME;'
+BIG = 24_000_000  # bytes: many more pieces than may be under way
+
+
+@pytest.fixture
+def hosts(ground: Ground) -> Fault:
+    """Two hosts, `grace` and `ada`, each with a home of its own; the function sets or ends a fault of one."""
+    ground.write("orch.yaml")
+    lines = []
+    for name in ("grace", "ada"):
+        (ground.base / name / "local").mkdir(parents=True)
+        lines.append(f"  {name}: {{way: fake, address: {json.dumps(str(ground.base / name))}}}")
+    ground.write("site.yaml", "hosts:", *lines)
+
+    def fault(name: str, **what: object) -> None:
+        (ground.base / name / "fault.json").write_text(json.dumps(what))
+
+    return fault
+
+
+@pytest.fixture
+def liver(ground: Ground, hosts: Fault) -> Path:
+    """A data set `liver` that is registered here: the manifest that the trainer would write, files of any bytes."""
+    folder = ground.project / "volumes"
+    folder.mkdir()
+    cases = []
+    for number in range(3):
+        about: dict[str, Any] = {"case": f"c-{number:08x}", "group": f"p-{number:08x}", "shape": [4, 4, 4]}
+        for role, length in (("image", BIG if not number else 1000 * number), ("label", 10)):
+            path = folder / f"{HOSTILE} {role} {number}.nii.gz"
+            path.write_bytes(os.urandom(length))
+            about |= {role: str(path), f"{role}_sha256": sha256(path.read_bytes()).hexdigest()}
+        cases.append({**about, "spacing": [1, 1, 1], "labels": [0, 1]})
+    write_manifest(ground, "liver", cases, str(folder))
+    return folder
+
+
+def write_manifest(ground: Ground, name: str, cases: list[dict[str, Any]], folder: str, hash: str = "d" * 16) -> None:
+    source = {"images": folder, "labels": None, "csv": None, "groups": None, "classes": None}
+    sizes = {str(axis): [16, 16] for axis in range(3)}
+    known = {"contract": 1, "name": name, "hash": hash, "classes": ["duct"], "notes": [], "layout": source}
+    path = Path(ground.home.manifest(name))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps({**known, "cases": cases, "sizes": sizes, "source": source}))
+
+
+def there(ground: Ground, host: str = "ada", name: str = "liver") -> Path:
+    return ground.base / host / ".orch" / "data" / name
+
+
+def whole(ground: Ground, host: str = "ada") -> bool:
+    """The host's manifest names files whose contents are what it says, and nothing else lies there."""
+    manifest = json.loads((there(ground, host) / "manifest.json").read_text())
+    named = {case[role]: case[f"{role}_sha256"] for case in manifest["cases"] for role in ("image", "label")}
+    assert {str(path) for path in (there(ground, host) / "files").iterdir()} == set(named)
+    return all(sha256(Path(path).read_bytes()).hexdigest() == known for path, known in named.items())
+
+
+def test_a_copy_is_made_once_and_tells_no_names(orch: Orch, ground: Ground, liver: Path) -> None:
+    planned = orch("data", "copy", "liver", "--host", "ada", "--dry-run")
+    assert planned.code == 0 and "ada lacks 6 files, 24.0 MB of liver" in planned.out and not there(ground).exists()
+    said = orch("data", "copy", "liver", "--host", "ada")
+    assert said.code == 0, said.err
+    assert "liver is on ada: 6 files, 24.0 MB sent" in said.out and "6 files verified there" in said.out
+    assert whole(ground)
+    for path in there(ground).rglob("*"):
+        assert "P07" not in path.name and path.stat().st_mode & 0o077 == 0, "for its owner alone"
+    assert "P07" not in (there(ground) / "manifest.json").read_text()
+    again = orch("data", "copy", "liver", "--host", "ada", "--json")
+    assert (again.code, again.json["bytes"], again.json["files"]) == (0, 0, 0)
+
+
+def test_a_copy_that_was_cut_goes_on_in_the_middle_of_a_file(
+    orch: Orch, ground: Ground, hosts: Fault, liver: Path
+) -> None:
+    """Injected: the connection breaks while the large file is on its way, once. Sent again: only what had not come."""
+    parts: list[Path] = []
+    for answers in range(700, 3000, 200):  # bytes of answers: until some pieces have been taken in
+        hosts("ada", breaks_after=answers)
+        assert orch("data", "copy", "liver", "--host", "ada").code == 5
+        parts = list((there(ground) / "files").glob(".*.part"))
+        if parts:
+            break
+    (part,) = parts
+    assert not (there(ground) / "manifest.json").exists()
+    came = sum(path.stat().st_size for path in (there(ground) / "files").iterdir())
+    assert 0 < part.stat().st_size < BIG
+    hosts("ada")
+    said = orch("data", "copy", "liver", "--host", "ada", "--json")
+    assert said.code == 0, said.err
+    assert said.json["bytes"] == sum(path.stat().st_size for path in liver.iterdir()) - came
+    assert whole(ground)
+
+
+def test_a_sweep_says_how_the_data_gets_there(orch: Orch, ground: Ground, liver: Path) -> None:
+    site = ground.project / "site.yaml"
+    site.write_text(site.read_text().replace("way: fake", "way: fake, python: /usr/bin/python3"))
+    ground.write("sweeps/s.yaml", "data: liver", "strategies: {identity: []}", "folds: 2")
+    said = orch("sweep", "s", "--hosts", "ada")
+    assert said.code == 3
+    assert "liver is not on ada" in said.err and "6 files, 24.0 MB" in said.err
+    assert "fix: orch data copy liver --host ada" in said.err
+    assert orch("plan", "s", "--hosts", "ada").code == 3
+
+
+def test_two_homes_that_are_one(orch: Orch, ground: Ground, liver: Path) -> None:
+    shutil.rmtree(ground.base / "ada")
+    (ground.base / "ada").mkdir()
+    (ground.base / "ada/.orch").symlink_to(ground.home.path)
+    said = orch("data", "copy", "liver", "--host", "local")
+    assert said.code == 0 and "nothing to do: local has this very orch home" in said.out
+    said = orch("data", "copy", "liver", "--host", "ada")
+    assert said.code == 0 and "nothing to do: ada has this very orch home" in said.out
