@@ -114,13 +114,14 @@ def offer(
     stream = contact.wire.stream(
         "offer_copy", name=manifest["name"], hash=manifest["hash"], files=asked, replace=replace
     )
-    told = _ended(stream, progress)
+    told = ended(stream, progress)
     by_name, room = {volume.file: volume for volume in files}, told["room"]
     due = tuple((by_name[file], int(begun)) for file, begun in told["missing"])
     return Offer(bool(told["registered"]), due, room["free_bytes"], room["free_files"])
 
 
-def _ended(stream: Iterator[Any], progress: Progress | None) -> dict[str, Any]:
+def ended(stream: Iterator[Any], progress: Progress | None = None) -> dict[str, Any]:
+    """Return the last word of a verb that tells meanwhile how many bytes it has read."""
     while True:
         try:
             count = next(stream)
@@ -260,7 +261,7 @@ def lacking(settings: Settings, host: str, name: str, known: list[str], error: O
     return NotFound(f"no data set named '{name}' on {host}{did_you_mean(name, known)}", hint)
 
 
-def remember(home: Home, name: str, contact: Contact, files: list[Volume], whole: bool) -> None:
+def remember(home: Home, document: Mapping[str, Any], contact: Contact, files: list[Volume], whole: bool) -> None:
     """Write down beside a registration that a copy of it goes, or went, to a host.
 
     Raises
@@ -268,13 +269,24 @@ def remember(home: Home, name: str, contact: Contact, files: list[Volume], whole
     DiskError
         The home cannot be written.
     """
-    path = Path(home.copies(name)) / f"{contact.name}.json"
     amount = {"files": len(files), "bytes": sum(volume.bytes for volume in files)}
-    place = {"host": contact.name, "home_id": contact.home_id, "home": contact.home}
+    place = {"host": contact.name, "home_id": contact.home_id, "home": contact.home, "hash": document["hash"]}
+    note(home, document["name"], {**place, **amount, "whole": whole, "by": user(), "t": time.time()})
+
+
+def note(home: Home, name: str, record: Mapping[str, Any]) -> None:
+    """Write down what is known of a data set on one host (`record["host"]`).
+
+    Raises
+    ------
+    DiskError
+        The home cannot be written.
+    """
+    path = Path(home.copies(name)) / f"{record['host']}.json"
     try:
         with private():
             path.parent.mkdir(parents=True, exist_ok=True)
-            write_json(path, {**place, **amount, "whole": whole, "by": user(), "t": time.time()})
+            write_json(path, dict(record))
     except OSError as error:
         raise disk_error(error, str(path)) from error
 
@@ -283,3 +295,9 @@ def remembered(home: Home, name: str) -> dict[str, dict[str, Any]]:
     """Return what was written down of a data set's copies, by host."""
     found = (read_json(path) for path in sorted(Path(home.copies(name)).glob("*.json")))
     return {str(one["host"]): dict(one) for one in found if isinstance(one, dict) and "host" in one}
+
+
+def half_forgotten(home: Home) -> list[str]:
+    """Return the data sets that are registered here no more, but not forgotten on every host yet."""
+    names = {path.parent.parent.name for path in Path(home.data).glob("*/copies/*.json")}
+    return sorted(names - set(datasets.names(home)))

@@ -1,4 +1,4 @@
-"""What `orch data` does with copies on hosts that do not share this home: copy, verify, forget."""
+"""What `orch data` does with copies on hosts that do not share this home: copy and verify."""
 
 from __future__ import annotations
 
@@ -9,12 +9,14 @@ from contextlib import contextmanager
 from typing import Any
 
 from jobs import host as machine
+from jobs.errors import Findings
 from jobs.folder import Home
 
 from .. import copying, datasets
 from ..config import Settings
 from ..dispatch import Contact
 from ..price import size
+from ..progress import duration
 from ..words import counted
 from .output import Output
 from .parser import Parser
@@ -51,17 +53,58 @@ def copy(args: Namespace, settings: Settings, out: Output, home: Home, identity:
             return 0
         copying.refuse_lacking(args.host, offered)
         began = time.monotonic()
-        copying.remember(home, args.name, contact, files, whole=False)
+        copying.remember(home, document, contact, files, whole=False)
         with bar(out, f"{args.name} to {args.host}", offered.bytes) as progress:
             copying.Sender(contact, args.name, progress).send(offered.due)
         kept = copying.portable(document, machine.name())
         contact.wire.call("keep_copy", name=args.name, document=kept, replace=args.replace)
-        copying.remember(home, args.name, contact, files, whole=True)
+        copying.remember(home, document, contact, files, whole=True)
     out.json({"host": args.host, "files": len(offered.due), "bytes": offered.bytes, "sent": True})
     whole = f"{counted(len(files), 'file')} verified there"
     out.result(f"{args.name} is on {args.host}: {here} sent in {time.monotonic() - began:.1f} s, {whole}")
     out.next(f"orch sweep augmentations --data {args.name} --hosts {args.host}")
     return 0
+
+
+def add_verify(parser: Parser) -> None:
+    """Declare `orch data verify`."""
+    verify = parser.add_verb(
+        "verify",
+        "Read all files of a data set where they lie and compare their hashes",
+        "orch data verify liver --host ada",
+    )
+    verify.add_argument("name", help="name of the data set")
+    verify.add_argument("--host", metavar="HOST", help="name of the site file (default: this machine)")
+
+
+def verify(args: Namespace, settings: Settings, out: Output, home: Home) -> int:
+    """Compare the hashes of all files with the registration; exit 6 when some differ."""
+    where = args.host or machine.name()
+    with Contact(settings, create=False, host=args.host) as contact:
+        known = copying.remembered(home, args.name).get(contact.name, {})
+        with bar(out, "reading", int(known.get("bytes", 0))) as progress:
+            told = copying.ended(contact.wire.stream("verify_data", name=args.name), progress)
+    read = f"{counted(told['files'], 'file')}, {size(told['bytes'])} read on {where}"
+    if told["differ"]:
+        lines = [f"{one['case']} {one['role']}: {one['why']}" for one in told["differ"]]
+        hint = f"orch data copy {args.name} --host {args.host}" if args.host else "put the old files back"
+        text = f"{args.name} is not as registered in {counted(len(lines), 'place')} ({read}):"
+        raise Findings("\n  ".join([text, *lines]), hint, differ=told["differ"])
+    out.json({"name": args.name, "host": where, **told})
+    out.result(f"{args.name}: {read}, all as registered")
+    return 0
+
+
+def described(records: Mapping[str, Mapping[str, Any]]) -> str:
+    """Return where copies are, in one cell: `ada 3.1 GB, 4 h 10 ago`."""
+    return "; ".join(map(_described, records.values()))
+
+
+def _described(record: Mapping[str, Any]) -> str:
+    if "bytes" not in record:
+        return f"{record['host']}?"
+    begun = "" if record.get("whole") else ", not whole"
+    return f"{record['host']} {size(record['bytes'])}{begun}, {duration(time.time() - record['t'])} ago"
 
 
 def _nothing(args: Namespace, out: Output, why: str) -> int:

@@ -129,3 +129,94 @@ def test_two_homes_that_are_one(orch: Orch, ground: Ground, liver: Path) -> None
     assert said.code == 0 and "nothing to do: local has this very orch home" in said.out
     said = orch("data", "copy", "liver", "--host", "ada")
     assert said.code == 0 and "nothing to do: ada has this very orch home" in said.out
+
+
+def test_verify_names_what_differs(orch: Orch, ground: Ground, liver: Path) -> None:
+    """Injected: one file truncated, one deleted on the far side. Sent again by the next copy: those two."""
+    assert orch("data", "copy", "liver", "--host", "ada").code == 0
+    assert "6 files, 24.0 MB read on ada, all as registered" in orch("data", "verify", "liver", "--host", "ada").out
+    manifest = json.loads((there(ground) / "manifest.json").read_text())
+    first, second = manifest["cases"][:2]
+    os.truncate(first["image"], 1000)
+    Path(second["label"]).unlink()
+    said = orch("data", "verify", "liver", "--host", "ada")
+    assert said.code == 6
+    assert f"{first['case']} image: other contents (1000 bytes)" in said.err
+    assert f"{second['case']} label: it is not there" in said.err
+    assert "fix: orch data copy liver --host ada" in said.err
+    again = orch("data", "copy", "liver", "--host", "ada", "--json")
+    assert (again.json["files"], again.json["bytes"]) == (2, BIG + 10)
+    assert whole(ground) and orch("data", "verify", "liver").code == 0
+
+
+def slices(ground: Ground, *pairs: list[str]) -> Path:
+    """Slices as the trainer's cache would hold them."""
+    folder = ground.base / "cache" / "slices" / sha256(str(pairs).encode()).hexdigest()[:32]
+    folder.mkdir(parents=True)
+    (folder / "index.json").write_text(json.dumps({"cases": pairs, "slices": 1}))
+    (folder / "images.npy").write_bytes(bytes(500))
+    return folder
+
+
+def test_forget_deletes_copies_and_slices_and_never_the_original(orch: Orch, ground: Ground, liver: Path) -> None:
+    for host in ("ada", "grace"):
+        assert orch("data", "copy", "liver", "--host", host).code == 0
+    listed = orch("data", "list")
+    assert "ada 24.0 MB, 0 s ago" in listed.out or "ada 24.0 MB, 1 s ago" in listed.out
+    case = json.loads(Path(ground.home.manifest("liver")).read_text())["cases"][0]
+    ours = slices(ground, [case["image_sha256"], case["label_sha256"]])
+    others = slices(ground, ["0" * 64, "1" * 64])
+    rest = ours.with_name("a" * 32 + ".building-x")
+    rest.mkdir()
+    shown = orch("data", "forget", "liver")
+    assert shown.code == 0 and "Nothing was deleted" in shown.err and "next: orch data forget liver --yes" in shown.err
+    assert f"its registration goes, {liver} stays" in shown.out and whole(ground)
+    said = orch("data", "forget", "liver", "--yes")
+    assert said.code == 0, said.err
+    assert "ada: 6 files, 24.0 MB deleted for good" in said.out and f"the original stays: {liver}" in said.out
+    assert "liver is forgotten; results are kept" in said.out
+    assert not there(ground).exists() and not there(ground, "grace").exists()
+    assert not ours.exists() and not rest.exists() and others.exists()
+    assert not Path(ground.home.data, "liver").exists() and len(list(liver.iterdir())) == 6
+    journal = (ground.base / "ada/.orch/journal.jsonl").read_text()
+    assert "forgot liver" in journal and "P07" not in journal
+    assert orch("data", "forget", "liver").code == 3
+
+
+def test_a_silent_host_is_asked_the_next_time(orch: Orch, ground: Ground, hosts: Fault, liver: Path) -> None:
+    """Injected: ada is unreachable while the data set is forgotten. Left there for ever: nothing."""
+    assert orch("data", "copy", "liver", "--host", "ada").code == 0
+    hosts("ada", error="unreachable")
+    said = orch("data", "forget", "liver", "--yes")
+    assert said.code == 5 and "ada has not forgotten liver" in said.err
+    assert not Path(ground.home.manifest("liver")).exists()
+    assert "liver is not forgotten on ada yet" in orch("data", "list").err
+    assert orch("data", "forget", "liver", "--yes").code == 5
+    hosts("ada")
+    done = orch("data", "forget", "liver", "--yes")
+    assert done.code == 0 and "ada: 6 files, 24.0 MB deleted for good" in done.out, done.err
+    assert not there(ground).exists() and not Path(ground.home.data, "liver").exists()
+
+
+def test_only_one_host_forgets(orch: Orch, ground: Ground, liver: Path) -> None:
+    for host in ("ada", "grace"):
+        assert orch("data", "copy", "liver", "--host", host).code == 0
+    said = orch("data", "forget", "liver", "--host", "ada", "--yes")
+    assert said.code == 0 and "forgotten on ada" in said.out, said.err
+    assert not there(ground).exists() and whole(ground, "grace")
+    assert Path(ground.home.manifest("liver")).exists()
+    (copy,) = orch("data", "list", "--json").json[0]["copies"]
+    assert copy["host"] == "grace"
+
+
+def test_forget_waits_for_jobs(orch: Orch, ground: Ground, liver: Path) -> None:
+    """An attempt that uses the data set and of which no end is known: nothing is deleted."""
+    assert orch("data", "copy", "liver", "--host", "ada").code == 0
+    queue = ground.base / "ada/.orch/queue/another-host"
+    queue.mkdir(parents=True)
+    job = {"sweep": "s", "id": "a" * 16, "attempt": 1, "label": "rotate/0", "cell": {"data": "d" * 16}}
+    lines = [{"contract": 1, "boot_id": "x", "jobs": 1}, job]
+    (queue / "1.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    said = orch("data", "forget", "liver", "--yes")
+    assert said.code == 1 and "s/rotate/0" in said.err and "orch stop s" in said.err
+    assert whole(ground)
