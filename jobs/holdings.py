@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any, Dict, Generator, Iterator, List, Mapping,
 
 from . import attempt
 from .atomic import read_json
-from .copying import hashed
 from .errors import NotFound, OrchError, disk_error
 from .events import EventWriter
 from .folder import Home
+from .intake import hashed
 from .lease import holding, is_held
 from .queue import waiting_everywhere
 from .state import ENDED, UNREACHABLE

@@ -56,12 +56,18 @@ class Offer(NamedTuple):
         Files that it lacks, each with the bytes of it that had come before.
     free_bytes, free_files:
         What may still be written there; None: nobody knows.
+    part:
+        Path there of what has come of a file; `{}` stands for its name.
+    rsync:
+        The host has that program.
     """
 
     registered: bool
     due: tuple[tuple[Volume, int], ...]
     free_bytes: int | None
     free_files: int | None
+    part: str = ""
+    rsync: bool = False
 
     @property
     def bytes(self) -> int:
@@ -117,7 +123,8 @@ def offer(
     told = ended(stream, progress)
     by_name, room = {volume.file: volume for volume in files}, told["room"]
     due = tuple((by_name[file], int(begun)) for file, begun in told["missing"])
-    return Offer(bool(told["registered"]), due, room["free_bytes"], room["free_files"])
+    free = (room["free_bytes"], room["free_files"])
+    return Offer(bool(told["registered"]), due, *free, str(told["part"]), bool(told["rsync"]))
 
 
 def ended(stream: Iterator[Any], progress: Progress | None = None) -> dict[str, Any]:
@@ -190,6 +197,26 @@ class Sender:
         """
         for volume, begun in due:
             self._send(volume, begun)
+        self._send_again()
+
+    def seal(self, due: tuple[tuple[Volume, int], ...]) -> None:
+        """Give the files their names that another program has brought there; what came damaged is sent once more.
+
+        Raises
+        ------
+        DataError, DiskError, Unreachable
+            See `send`.
+        """
+        for volume, _ in due:
+            self._post("seal_file", 0, volume, file=volume.file)
+        self._send_again()
+
+    def make_room(self, volume: Volume, begun: int) -> None:
+        """Let the folder be made in which another program shall put its files."""
+        self._post_piece(volume, begun, b"")
+        self._settle(0)
+
+    def _send_again(self) -> None:
         self._settle(0)
         again, self._damaged = self._damaged, []
         for volume in again:

@@ -18,7 +18,8 @@ from .collect import every_host
 from .config import Settings
 from .dispatch import LOCAL, Contact, user
 from .fleet import Fleet
-from .words import did_you_mean
+from .price import size
+from .words import counted, did_you_mean
 
 Told = Mapping[str, Any]
 
@@ -126,6 +127,25 @@ def postpone(home: Home, subject: Subject, left: Sequence[str]) -> None:
     for name in left:
         wish = {"forget": {"by": user(), "t": time.time()}, "contents": subject.contents, "hash": subject.hash}
         copying.note(home, subject.name, {"host": name, **subject.records.get(name, {}), **wish})
+
+
+def write_down(
+    fleet: Fleet, home: Home, subject: Subject, done: Mapping[str, Told | OrchError], left: Mapping[str, OrchError]
+) -> None:
+    """Let this home's journal say where copies were, and which are gone: when, by whom, no name of a file."""
+    gone = {name: told for name, told in done.items() if not isinstance(told, OrchError) and told["files"]}
+    where = [f"{name}: {_amount(told)}, gone" for name, told in gone.items()]
+    where += [f"{name}: {_amount(subject.records.get(name, {}))}, not forgotten yet" for name in left]
+    own = fleet.of_home((read_json(home.identity) or {}).get("id", ""))
+    if own:
+        text = f"copies of {subject.name} ({subject.hash}): {'; '.join(where) or 'none'}; by {user()}"
+        own.wire.call("note", sweep="", job=None, kind="data", text=text)
+
+
+def _amount(told: Told) -> str:
+    return (
+        f"{counted(told['files'], 'file')}, {size(told['bytes'])}" if "files" in told else "what it holds is not known"
+    )
 
 
 def close(home: Home, subject: Subject, done: Sequence[str]) -> None:

@@ -12,7 +12,7 @@ from jobs import host as machine
 from jobs.errors import Findings
 from jobs.folder import Home
 
-from .. import copying, datasets
+from .. import copying, datasets, rsyncing
 from ..config import Settings
 from ..dispatch import Contact
 from ..price import size
@@ -32,6 +32,13 @@ def add_copy(parser: Parser) -> None:
     copy.add_argument("name", help="name of the data set")
     copy.add_argument("--host", required=True, metavar="HOST", help="name of the site file")
     copy.add_argument("--replace", action="store_true", help="let the name stand for other contents than before")
+    copy.add_argument(
+        "--via",
+        choices=("wire", "rsync", "auto"),
+        default="wire",
+        help="how the files travel: over the connection that is open anyway (default), by rsync over a second one, or "
+        "by rsync where both ends have it",
+    )
     copy.add_argument("--dry-run", action="store_true", help="only say what would be sent")
 
 
@@ -52,10 +59,12 @@ def copy(args: Namespace, settings: Settings, out: Output, home: Home, identity:
             out.result(f"{args.host} lacks {here} of {args.name}")
             return 0
         copying.refuse_lacking(args.host, offered)
+        if args.via == "rsync":
+            rsyncing.refuse_unfit(settings, args.host, offered)
         began = time.monotonic()
         copying.remember(home, document, contact, files, whole=False)
         with bar(out, f"{args.name} to {args.host}", offered.bytes) as progress:
-            copying.Sender(contact, args.name, progress).send(offered.due)
+            _send(args, settings, copying.Sender(contact, args.name, progress), offered, progress)
         kept = copying.portable(document, machine.name())
         contact.wire.call("keep_copy", name=args.name, document=kept, replace=args.replace)
         copying.remember(home, document, contact, files, whole=True)
@@ -64,6 +73,17 @@ def copy(args: Namespace, settings: Settings, out: Output, home: Home, identity:
     out.result(f"{args.name} is on {args.host}: {here} sent in {time.monotonic() - began:.1f} s, {whole}")
     out.next(f"orch sweep augmentations --data {args.name} --hosts {args.host}")
     return 0
+
+
+def _send(
+    args: Namespace, settings: Settings, sender: copying.Sender, offered: copying.Offer, progress: copying.Progress
+) -> None:
+    if offered.due and args.via != "wire" and not rsyncing.unfit(settings, args.host, offered):
+        sender.make_room(*offered.due[0])
+        rsyncing.send(settings, args.host, offered, progress)
+        sender.seal(offered.due)
+    else:
+        sender.send(offered.due)
 
 
 def add_verify(parser: Parser) -> None:

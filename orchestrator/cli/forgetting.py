@@ -46,8 +46,8 @@ def run(args: Namespace, settings: Settings, out: Output, home: Home) -> int:
         forgetting.refuse_live(subject, held)
         forgetting.postpone(home, subject, list(silent))
         done = forgetting.forget(fleet, subject, held)
-    failed = {name: told for name, told in done.items() if isinstance(told, OrchError)}
-    left = {**silent, **failed}
+        left = {**silent, **{name: told for name, told in done.items() if isinstance(told, OrchError)}}
+        forgetting.write_down(fleet, home, subject, done, left)
     nothing = [name for name in subject.records if name not in held and args.host in (None, name)]
     forgetting.close(home, subject, [name for name in [*done, *nothing] if name not in left])
     return _conclude(args, subject, done, left, out)

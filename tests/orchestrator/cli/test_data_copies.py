@@ -74,6 +74,11 @@ def whole(ground: Ground, host: str = "ada") -> bool:
     return all(sha256(Path(path).read_bytes()).hexdigest() == known for path, known in named.items())
 
 
+def last_line(path: Path) -> str:
+    """The end of a hostile name: messages indent the lines of a text."""
+    return path.name.split("\n")[-1]
+
+
 def test_a_copy_is_made_once_and_tells_no_names(orch: Orch, ground: Ground, liver: Path) -> None:
     planned = orch("data", "copy", "liver", "--host", "ada", "--dry-run")
     assert planned.code == 0 and "ada lacks 6 files, 24.0 MB of liver" in planned.out and not there(ground).exists()
@@ -108,6 +113,53 @@ def test_a_copy_that_was_cut_goes_on_in_the_middle_of_a_file(
     assert said.code == 0, said.err
     assert said.json["bytes"] == sum(path.stat().st_size for path in liver.iterdir()) - came
     assert whole(ground)
+
+
+def test_a_damaged_part_is_sent_anew(orch: Orch, ground: Ground, liver: Path) -> None:
+    """Injected: what had come of the large file is of another file. Lost: those bytes."""
+    (volume,) = [path for path in liver.iterdir() if path.stat().st_size == BIG]
+    part = there(ground) / "files" / f".{sha256(volume.read_bytes()).hexdigest()}.nii.gz.{os.uname().nodename}.part"
+    part.parent.mkdir(parents=True)
+    part.write_bytes(os.urandom(1000))
+    assert orch("data", "copy", "liver", "--host", "ada").code == 0
+    assert whole(ground)
+
+
+def test_a_file_that_changed_is_named_and_does_not_stay_there(orch: Orch, ground: Ground, liver: Path) -> None:
+    """Injected: one file has other bytes than when it was registered. Kept of it on the far side: nothing."""
+    victim = sorted(liver.iterdir())[0]
+    before = victim.read_bytes()
+    victim.write_bytes(bytes(len(before)))
+    said = orch("data", "copy", "liver", "--host", "ada")
+    assert said.code == 1 and f"{last_line(victim)} changed since the data set was" in said.err
+    assert not (there(ground) / "manifest.json").exists()
+    victim.write_bytes(before)
+    assert orch("data", "copy", "liver", "--host", "ada").code == 0 and whole(ground)
+
+
+def test_links_are_followed_and_a_missing_file_is_named(orch: Orch, ground: Ground, liver: Path) -> None:
+    victim = sorted(liver.iterdir())[0]
+    elsewhere = victim.rename(ground.base / "elsewhere")
+    assert f"{last_line(victim)} cannot be read" in orch("data", "copy", "liver", "--host", "ada").err
+    victim.symlink_to(elsewhere)
+    assert orch("data", "copy", "liver", "--host", "ada").code == 0 and whole(ground)
+    assert not any(path.is_symlink() for path in (there(ground) / "files").iterdir())
+
+
+def test_two_laptops_at_once_make_one_set(ground: Ground, liver: Path, tmp_path: Path) -> None:
+    """Two people copy the same data set to one host at the same time: both end well, nothing stands there twice."""
+    other = Ground(tmp_path / "other")
+    for name in ("orch.yaml", "site.yaml"):
+        shutil.copy(ground.project / name, other.project)
+    cases = json.loads(Path(ground.home.manifest("liver")).read_text())["cases"]
+    write_manifest(other, "liver", cases, str(liver))
+    both = [one.start("data", "copy", "liver", "--host", "ada", "--json") for one in (ground, other)]
+    told = [process.communicate(timeout=120) for process in both]
+    assert [process.returncode for process in both] == [0, 0], told
+    sent = sorted(json.loads(out)["files"] for out, _ in told)
+    assert sent == [0, 6], "the second one waited and found all there"
+    assert whole(ground)
+    other.close()
 
 
 def test_a_sweep_says_how_the_data_gets_there(orch: Orch, ground: Ground, liver: Path) -> None:
@@ -180,6 +232,8 @@ def test_forget_deletes_copies_and_slices_and_never_the_original(orch: Orch, gro
     assert not Path(ground.home.data, "liver").exists() and len(list(liver.iterdir())) == 6
     journal = (ground.base / "ada/.orch/journal.jsonl").read_text()
     assert "forgot liver" in journal and "P07" not in journal
+    (line,) = [line for line in Path(ground.home.journal).read_text().splitlines() if "copies of liver" in line]
+    assert "ada: 6 files, 24.0 MB, gone" in line and "grace: 6 files, 24.0 MB, gone" in line and "P07" not in line
     assert orch("data", "forget", "liver").code == 3
 
 

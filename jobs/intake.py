@@ -10,6 +10,7 @@ import base64
 import hashlib
 import os
 import re
+import shutil
 import time
 from typing import TYPE_CHECKING, Any, Dict, Generator, List, Mapping, Tuple
 
@@ -48,7 +49,8 @@ def offer_copy(agent: Agent, name: str, hash: str, files: List[Tuple[str, int]],
     -------
     dict
         `registered`: the name stands for these contents and lies where it lay, nothing is to come; `missing`: name and
-        bytes that are here already of each file that is not whole; `room`: see `briefing.room`.
+        bytes that are here already of each file that is not whole; `room`: see `briefing.room`; `part`: path of what
+        has come of a file, with `{}` for its name; `rsync`: this host has that program.
 
     Raises
     ------
@@ -61,8 +63,10 @@ def offer_copy(agent: Agent, name: str, hash: str, files: List[Tuple[str, int]],
     yield from _alone(agent, name)
     known = read_json(agent.home.manifest(name)) or {}
     _refuse_other(known, name, hash, replace)
+    told: Reply = {"room": room(agent.home.path), "rsync": shutil.which("rsync") is not None}
+    told["part"] = _part(agent.home, name, "{}")
     if known.get("hash") == hash and not known.get("copy"):
-        return {"registered": True, "missing": [], "room": room(agent.home.path)}
+        return {**told, "registered": True, "missing": []}
     try:
         missing = []
         for file, size in files:
@@ -71,7 +75,7 @@ def offer_copy(agent: Agent, name: str, hash: str, files: List[Tuple[str, int]],
                 missing.append((file, _begun(agent.home, name, file, size)))
     except OSError as error:
         raise disk_error(error, agent.home.data_files(name)) from error
-    return {"registered": False, "missing": missing, "room": room(agent.home.path)}
+    return {**told, "registered": False, "missing": missing}
 
 
 def take_piece(agent: Agent, name: str, file: str, offset: int, data: str) -> Reply:
@@ -115,6 +119,7 @@ def seal_file(agent: Agent, name: str, file: str) -> Counted:
     part, target = _part(agent.home, name, file), os.path.join(agent.home.data_files(name), file)
     try:
         descriptor = _open(part)  # an empty file has had no piece
+        os.fchmod(descriptor, 0o600)  # rsync may have made it
         os.fsync(descriptor)
         os.close(descriptor)
         if (yield from hashed(part)) != file[:64]:
