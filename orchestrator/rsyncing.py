@@ -70,7 +70,7 @@ def send(settings: Settings, host: str, offered: Offer, progress: Progress) -> N
     with tempfile.TemporaryDirectory(prefix="orch-rsync-") as folder:
         for volume, _ in offered.due:
             (Path(folder) / part.name.format(volume.file)).symlink_to(volume.path)
-        how = ["--copy-links", "--inplace", "--append-verify", "--recursive", "--secluded-args", "--whole-file"]
+        how = ["--copy-links", "--inplace", "--append-verify", "--recursive", "--secluded-args"]
         command = ["rsync", *how, "--info=progress2", "--outbuf=L", "-e", " ".join(ssh), f"{folder}/"]
         _run([*command, f"{to}:{part.parent}/"], host, progress)
 
@@ -105,7 +105,8 @@ def _counts(stream: IO[bytes]) -> Iterator[int]:
 
 
 def _failed(host: str, status: int, said: str) -> OrchError:
-    last = said.splitlines()[-1] if said else f"exit status {status}"
+    lines = [line for line in said.splitlines() if line and not line.startswith("rsync error:")]
+    last = lines[-1] if lines else f"exit status {status}"
     if _FULL.search(said):
         return DiskError(f"{host}: the disk is full or the quota is used up", "free some space there, then again")
     if "Permission denied (" in said or "Host key verification failed" in said:
