@@ -340,7 +340,10 @@ def serve(source: BinaryIO, sink: BinaryIO, marker: str) -> None:
         head = source.readline()
         if not head:
             return
-        request = json.loads(source.read(int(head)))
+        size, _, more = head.partition(b"+")
+        request = json.loads(source.read(int(size)))
+        if more:
+            request["args"]["data"] = source.read(int(more))
         for frame in _answer(agent, request):
             data = json.dumps({"id": request["id"], **frame}, ensure_ascii=False).encode()
             sink.write(b"%d\n" % len(data) + data)

@@ -6,7 +6,6 @@ here already is not sent again. What has come of a file lies under a dotted name
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import os
 import re
@@ -78,8 +77,8 @@ def offer_copy(agent: Agent, name: str, hash: str, files: List[Tuple[str, int]],
     return {**told, "registered": False, "missing": missing}
 
 
-def take_piece(agent: Agent, name: str, file: str, offset: int, data: str) -> Reply:
-    """Append a piece (base64) to what has come of a file.
+def take_piece(agent: Agent, name: str, file: str, offset: int, data: bytes) -> Reply:
+    """Append a piece to what has come of a file.
 
     Raises
     ------
@@ -89,7 +88,7 @@ def take_piece(agent: Agent, name: str, file: str, offset: int, data: str) -> Re
         The home cannot be written; what has come stays.
     """
     _check_names(name, [file])
-    path, rest = _part(agent.home, name, file), memoryview(base64.b64decode(data))
+    path, rest = _part(agent.home, name, file), memoryview(data)
     try:
         descriptor = _open(path)
         try:

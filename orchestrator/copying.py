@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import time
 from collections import deque
@@ -21,7 +20,7 @@ from .dispatch import Contact, user
 from .price import MARGIN, size
 from .words import counted, did_you_mean
 
-BLOCK = 3 << 18  # bytes of one piece: 1 MiB in base64
+BLOCK = 1 << 20  # bytes of one piece
 AHEAD = 12  # pieces and seals that are on their way without an answer: a slow line must not wait for each
 _KEPT = ("contract", "hash", "classes", "sizes", "notes")  # what a copy's manifest takes over; no name of a file
 Progress = Callable[[int], None]  # gets the bytes that have arrived
@@ -208,7 +207,7 @@ class Sender:
             See `send`.
         """
         for volume, _ in due:
-            self._post("seal_file", 0, volume, file=volume.file)
+            self._seal(volume)
         self._send_again()
 
     def make_room(self, volume: Volume, begun: int) -> None:
@@ -238,7 +237,7 @@ class Sender:
                     offset += len(block)
         except OSError as error:
             raise disk_error(error, str(volume.path)) from error
-        self._post("seal_file", 0, volume, file=volume.file)
+        self._seal(volume)
         if total.hexdigest() != volume.file[:64]:
             self._settle(0)  # the seal has thrown it away there
             text = f"{volume.path} changed since the data set was registered"
@@ -246,11 +245,15 @@ class Sender:
             raise DataError(text, hint, path=str(volume.path))
 
     def _post_piece(self, volume: Volume, offset: int, data: bytes) -> None:
-        text = base64.b64encode(data).decode("ascii")
-        self._post("take_piece", len(data), None, file=volume.file, offset=offset, data=text)
+        asked = {"name": self._name, "file": volume.file, "offset": offset}
+        number = self._contact.wire.post_bytes("take_piece", data, **asked)
+        self._await(number, len(data))
 
-    def _post(self, verb: str, count: int, sealed: Volume | None, **asked: Any) -> None:
-        number = self._contact.wire.post(verb, name=self._name, **asked)
+    def _seal(self, volume: Volume) -> None:
+        number = self._contact.wire.post("seal_file", name=self._name, file=volume.file)
+        self._await(number, 0, volume)
+
+    def _await(self, number: int, count: int, sealed: Volume | None = None) -> None:
         self._under_way.append((number, count, sealed))
         self._settle(AHEAD)
 

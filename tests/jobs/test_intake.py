@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import os
 from collections.abc import Iterator
 from hashlib import sha256
@@ -31,8 +30,7 @@ def named(data: bytes) -> str:
 
 
 def piece(host: LocalHost, data: bytes, offset: int, block: bytes) -> None:
-    text = base64.b64encode(block).decode()
-    host.wire.call("take_piece", name=NAME, file=named(data), offset=offset, data=text)
+    host.wire.answer(host.wire.post_bytes("take_piece", block, name=NAME, file=named(data), offset=offset))
 
 
 def offered(host: LocalHost, *files: bytes, **more: Any) -> dict[str, int]:
