@@ -305,6 +305,7 @@ VERBS: Dict[str, str] = {
     **dict.fromkeys(("brief", "take_code", "take_patch"), "briefing"),
     **dict.fromkeys(("register_data", "make_split"), "registering"),
     **dict.fromkeys(("offer_copy", "take_piece", "seal_file", "keep_copy"), "intake"),
+    **dict.fromkeys(("give_data", "give_file"), "outgoing"),
     **dict.fromkeys(("verify_data", "weigh_data", "forget_data"), "holdings"),
     **dict.fromkeys(("environments", "survey", "install_conda", "remove_conda", "provision"), "provision"),
     **dict.fromkeys(("verify_environment", "weigh_environment", "remove_environment"), "provision"),

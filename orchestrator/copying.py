@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
@@ -10,38 +9,19 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from jobs.atomic import read_json, write_json
-from jobs.errors import DataError, DiskError, NotFound, OrchError, disk_error
+from jobs.errors import DiskError, NotFound, OrchError, disk_error
 from jobs.folder import Home
 from jobs.homes import private
 
 from . import datasets
 from .config import Settings
 from .dispatch import Contact, user
+from .origins import Here, Origin, Volume
 from .price import MARGIN, size
 from .words import counted, did_you_mean
 
-BLOCK = 1 << 20  # bytes of one piece
 AHEAD = 12  # pieces and seals that are on their way without an answer: a slow line must not wait for each
-_KEPT = ("contract", "hash", "classes", "sizes", "notes")  # what a copy's manifest takes over; no name of a file
 Progress = Callable[[int], None]  # gets the bytes that have arrived
-
-
-class Volume(NamedTuple):
-    """One file of a data set.
-
-    Attributes
-    ----------
-    file:
-        Its name in copies: `<SHA-256>.nii.gz`.
-    path:
-        Where it lies here.
-    bytes:
-        Its size.
-    """
-
-    file: str
-    path: Path
-    bytes: int
 
 
 class Offer(NamedTuple):
@@ -74,38 +54,7 @@ class Offer(NamedTuple):
         return sum(volume.bytes - begun for volume, begun in self.due)
 
 
-def volumes(manifest: Mapping[str, Any]) -> list[Volume]:
-    """Return the files of a data set that is registered here, each content once.
-
-    Raises
-    ------
-    DataError
-        One is not there any more, or cannot be read.
-    """
-    found: dict[str, Volume] = {}
-    for case in manifest["cases"]:
-        for role in ("image", "label"):
-            path = Path(case[role])
-            file = case[f"{role}_sha256"] + _suffix(path)
-            try:
-                found.setdefault(file, Volume(file, path, path.stat().st_size))
-            except OSError as error:
-                raise _gone(path, manifest, error) from error
-    return list(found.values())
-
-
-def _suffix(path: Path) -> str:
-    return ".nii.gz" if path.name.lower().endswith(".gz") else ".nii"
-
-
-def _gone(path: Path, manifest: Mapping[str, Any], error: OSError) -> DataError:
-    hint = f"put it back, then: orch data check {manifest['name']}"
-    return DataError(f"{path} cannot be read: {error.strerror}", hint, path=str(path))
-
-
-def offer(
-    contact: Contact, manifest: Mapping[str, Any], files: list[Volume], replace: bool, progress: Progress | None = None
-) -> Offer:
+def offer(contact: Contact, name: str, origin: Origin, replace: bool, progress: Progress | None = None) -> Offer:
     """Ask a host what it lacks of a data set; `progress` gets the bytes that it reads meanwhile.
 
     Raises
@@ -115,12 +64,11 @@ def offer(
     DiskError
         Its home cannot be written.
     """
-    asked = [(volume.file, volume.bytes) for volume in files]
-    stream = contact.wire.stream(
-        "offer_copy", name=manifest["name"], hash=manifest["hash"], files=asked, replace=replace
-    )
+    files = [(volume.file, volume.bytes) for volume in origin.volumes]
+    asked = {"name": name, "hash": origin.document["hash"], "files": files, "replace": replace}
+    stream = contact.wire.stream("offer_copy", **asked)
     told = ended(stream, progress)
-    by_name, room = {volume.file: volume for volume in files}, told["room"]
+    by_name, room = {volume.file: volume for volume in origin.volumes}, told["room"]
     due = tuple((by_name[file], int(begun)) for file, begun in told["missing"])
     free = (room["free_bytes"], room["free_files"])
     return Offer(bool(told["registered"]), due, *free, str(told["part"]), bool(told["rsync"]))
@@ -154,14 +102,16 @@ def refuse_lacking(host: str, offered: Offer) -> None:
         raise DiskError(f"{host} would have to take {counted(len(offered.due), 'file')}; {free}", hint)
 
 
-def portable(manifest: Mapping[str, Any], source: str) -> dict[str, Any]:
-    """Return the manifest of a copy: files by their contents, pseudonyms as they are, no name of file or folder."""
-    cases = [
-        {**case, **{role: case[f"{role}_sha256"] + _suffix(Path(case[role])) for role in ("image", "label")}}
-        for case in manifest["cases"]
-    ]
-    kept = {key: manifest[key] for key in _KEPT if key in manifest}
-    return {**kept, "cases": cases, "copy": {"from": source, "by": user(), "t": time.time()}}
+def keep(contact: Contact, name: str, origin: Origin, replace: bool) -> None:
+    """Register the copy on a host to which all files have come.
+
+    Raises
+    ------
+    UsageError, DiskError
+        See `jobs.intake.keep_copy`.
+    """
+    about = {"from": origin.name, "by": user(), "t": time.time()}
+    contact.wire.call("keep_copy", name=name, document={**origin.document, "copy": about}, replace=replace)
 
 
 class Sender:
@@ -171,14 +121,14 @@ class Sender:
     ----------
     contact:
         A host that was made an offer.
-    name:
-        Name of the data set.
+    name, origin:
+        Name of the data set, and where its bytes come from.
     progress:
         Gets the bytes that have arrived.
     """
 
-    def __init__(self, contact: Contact, name: str, progress: Progress) -> None:
-        self._contact, self._name, self._progress = contact, name, progress
+    def __init__(self, contact: Contact, name: str, origin: Origin, progress: Progress) -> None:
+        self._contact, self._name, self._origin, self._progress = contact, name, origin, progress
         self._under_way: deque[tuple[int, int, Volume | None]] = deque()  # question, bytes, the file that it seals
         self._damaged: list[Volume] = []
 
@@ -222,27 +172,25 @@ class Sender:
             self._send(volume, 0)
         self._settle(0)
         if self._damaged:
-            text = f"{self._damaged[0].path} arrives damaged on {self._contact.name}, twice"
-            raise OrchError(text, "is its disk sound? orch doctor")
+            text = (
+                f"a file of {self._name} ({self._damaged[0].file}) arrives on {self._contact.name} with other contents"
+            )
+            raise OrchError(text, f"is it as registered? orch data verify {self._name} --host {self._origin.name}")
 
     def _send(self, volume: Volume, begun: int) -> None:
-        total, offset = hashlib.sha256(), 0
-        try:
-            with volume.path.open("rb") as handle:
-                while block := handle.read(BLOCK):
-                    total.update(block)
-                    fresh = block[max(0, begun - offset) :]
-                    if fresh:
-                        self._post_piece(volume, offset + len(block) - len(fresh), fresh)
-                    offset += len(block)
-        except OSError as error:
-            raise disk_error(error, str(volume.path)) from error
+        blocks, offset = self._origin.blocks(volume, begun), begun
+        while True:
+            try:
+                block = next(blocks)
+            except StopIteration as stop:
+                trouble = stop.value
+                break
+            self._post_piece(volume, offset, block)
+            offset += len(block)
         self._seal(volume)
-        if total.hexdigest() != volume.file[:64]:
+        if trouble:
             self._settle(0)  # the seal has thrown it away there
-            text = f"{volume.path} changed since the data set was registered"
-            hint = f"put the old file back, or register anew: orch data add {self._name} … --replace"
-            raise DataError(text, hint, path=str(volume.path))
+            raise trouble
 
     def _post_piece(self, volume: Volume, offset: int, data: bytes) -> None:
         asked = {"name": self._name, "file": volume.file, "offset": offset}
@@ -267,6 +215,11 @@ class Sender:
             self._progress(count)
 
 
+def total(origin: Origin) -> int:
+    """Return the bytes of all files."""
+    return sum(volume.bytes for volume in origin.volumes)
+
+
 def lacking(settings: Settings, host: str, name: str, known: list[str], error: OrchError | None = None) -> OrchError:
     """Return the error that says that a host lacks a data set, with the command that brings it there.
 
@@ -279,8 +232,8 @@ def lacking(settings: Settings, host: str, name: str, known: list[str], error: O
     """
     home = Home(str(settings.home))
     if name in datasets.names(home):
-        files = volumes(datasets.manifest(home, name))
-        amount = f"{counted(len(files), 'file')}, {size(sum(volume.bytes for volume in files))}"
+        origin = Here(datasets.manifest(home, name))
+        amount = f"{counted(len(origin.volumes), 'file')}, {size(total(origin))}"
         why = f" ({error.message})" if error else ""
         text = f"the data set {name} is not on {host}{why}; registered here are {amount}"
         return NotFound(text, f"orch data copy {name} --host {host}", host=host, data=name)
@@ -291,7 +244,7 @@ def lacking(settings: Settings, host: str, name: str, known: list[str], error: O
     return NotFound(f"no data set named '{name}' on {host}{did_you_mean(name, known)}", hint)
 
 
-def remember(home: Home, document: Mapping[str, Any], contact: Contact, files: list[Volume], whole: bool) -> None:
+def remember(home: Home, name: str, contact: Contact, origin: Origin, whole: bool) -> None:
     """Write down beside a registration that a copy of it goes, or went, to a host.
 
     Raises
@@ -299,9 +252,9 @@ def remember(home: Home, document: Mapping[str, Any], contact: Contact, files: l
     DiskError
         The home cannot be written.
     """
-    amount = {"files": len(files), "bytes": sum(volume.bytes for volume in files)}
-    place = {"host": contact.name, "home_id": contact.home_id, "home": contact.home, "hash": document["hash"]}
-    note(home, document["name"], {**place, **amount, "whole": whole, "by": user(), "t": time.time()})
+    amount = {"files": len(origin.volumes), "bytes": total(origin)}
+    place = {"host": contact.name, "home_id": contact.home_id, "home": contact.home, "hash": origin.document["hash"]}
+    note(home, name, {**place, **amount, "whole": whole, "by": user(), "t": time.time()})
 
 
 def note(home: Home, name: str, record: Mapping[str, Any]) -> None:
@@ -328,6 +281,6 @@ def remembered(home: Home, name: str) -> dict[str, dict[str, Any]]:
 
 
 def half_forgotten(home: Home) -> list[str]:
-    """Return the data sets that are registered here no more, but not forgotten on every host yet."""
+    """Return the data sets that a host has still to forget."""
     names = {path.parent.parent.name for path in Path(home.data).glob("*/copies/*.json")}
-    return sorted(names - set(datasets.names(home)))
+    return sorted(name for name in names if any("forget" in one for one in remembered(home, name).values()))

@@ -33,6 +33,8 @@ def unfit(settings: Settings, host: str, offered: Offer) -> str:
         return f"{host} is reached by the way {way}, not by the ssh program"
     if not shutil.which("rsync"):
         return "this machine has no rsync"
+    if any(volume.path is None for volume, _ in offered.due):
+        return "rsync does not reach from one host to the other"
     return "" if offered.rsync else f"{host} has no rsync"
 
 
@@ -69,6 +71,7 @@ def send(settings: Settings, host: str, offered: Offer, progress: Progress) -> N
     to = f"[{name}]" if ":" in name else name
     with tempfile.TemporaryDirectory(prefix="orch-rsync-") as folder:
         for volume, _ in offered.due:
+            assert volume.path  # `unfit` has seen to it
             (Path(folder) / part.name.format(volume.file)).symlink_to(volume.path)
         how = ["--copy-links", "--inplace", "--append-verify", "--recursive", "--secluded-args"]
         command = ["rsync", *how, "--info=progress2", "--outbuf=L", "-e", " ".join(ssh), f"{folder}/"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from argparse import Namespace
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from jobs import host as machine
@@ -15,6 +15,7 @@ from jobs.folder import Home
 from .. import copying, datasets, rsyncing
 from ..config import Settings
 from ..dispatch import Contact
+from ..origins import Here, Origin, There
 from ..price import size
 from ..progress import duration
 from ..words import counted
@@ -31,6 +32,7 @@ def add_copy(parser: Parser) -> None:
     )
     copy.add_argument("name", help="name of the data set")
     copy.add_argument("--host", required=True, metavar="HOST", help="name of the site file")
+    copy.add_argument("--from", dest="origin", metavar="HOST", help="host on which it is registered (default: here)")
     copy.add_argument("--replace", action="store_true", help="let the name stand for other contents than before")
     copy.add_argument(
         "--via",
@@ -44,35 +46,47 @@ def add_copy(parser: Parser) -> None:
 
 def copy(args: Namespace, settings: Settings, out: Output, home: Home, identity: Mapping[str, Any]) -> int:
     """Bring a data set to a host."""
-    document = datasets.manifest(home, args.name)
-    files = copying.volumes(document)
-    with Contact(settings, host=args.host) as contact:
-        if contact.home_id == identity["id"]:
-            return _nothing(args, out, f"{args.host} has this very orch home: {args.name} is there")
-        with bar(out, "comparing", sum(volume.bytes for volume in files)) as progress:
-            offered = copying.offer(contact, document, files, args.replace, progress)
+    with ExitStack() as stack:
+        origin = _origin(args, settings, home, stack)
+        contact = stack.enter_context(Contact(settings, host=args.host))
+        if contact.home_id == _home_of(origin, identity):
+            return _nothing(args, out, f"{args.host} has the orch home of {origin.name}: {args.name} is there")
+        with bar(out, "comparing", copying.total(origin)) as progress:
+            offered = copying.offer(contact, args.name, origin, args.replace, progress)
         if offered.registered:
             return _nothing(args, out, f"{args.name} is registered on {args.host} with these contents")
-        here = f"{counted(len(offered.due), 'file')}, {size(offered.bytes)}"
         if args.dry_run:
             out.json({"host": args.host, "files": len(offered.due), "bytes": offered.bytes, "sent": False})
-            out.result(f"{args.host} lacks {here} of {args.name}")
+            out.result(f"{args.host} lacks {_amount(offered)} of {args.name}")
             return 0
         copying.refuse_lacking(args.host, offered)
         if args.via == "rsync":
             rsyncing.refuse_unfit(settings, args.host, offered)
         began = time.monotonic()
-        copying.remember(home, document, contact, files, whole=False)
+        copying.remember(home, args.name, contact, origin, whole=False)
         with bar(out, f"{args.name} to {args.host}", offered.bytes) as progress:
-            _send(args, settings, copying.Sender(contact, args.name, progress), offered, progress)
-        kept = copying.portable(document, machine.name())
-        contact.wire.call("keep_copy", name=args.name, document=kept, replace=args.replace)
-        copying.remember(home, document, contact, files, whole=True)
+            _send(args, settings, copying.Sender(contact, args.name, origin, progress), offered, progress)
+        copying.keep(contact, args.name, origin, args.replace)
+        copying.remember(home, args.name, contact, origin, whole=True)
     out.json({"host": args.host, "files": len(offered.due), "bytes": offered.bytes, "sent": True})
-    whole = f"{counted(len(files), 'file')} verified there"
-    out.result(f"{args.name} is on {args.host}: {here} sent in {time.monotonic() - began:.1f} s, {whole}")
+    whole = f"{counted(len(origin.volumes), 'file')} verified there"
+    out.result(f"{args.name} is on {args.host}: {_amount(offered)} sent in {time.monotonic() - began:.1f} s, {whole}")
     out.next(f"orch sweep augmentations --data {args.name} --hosts {args.host}")
     return 0
+
+
+def _origin(args: Namespace, settings: Settings, home: Home, stack: ExitStack) -> Origin:
+    if not args.origin:
+        return Here(datasets.manifest(home, args.name))
+    return There(stack.enter_context(Contact(settings, create=False, host=args.origin)), args.name)
+
+
+def _home_of(origin: Origin, identity: Mapping[str, Any]) -> str:
+    return origin.home_id if isinstance(origin, There) else str(identity["id"])
+
+
+def _amount(offered: copying.Offer) -> str:
+    return f"{counted(len(offered.due), 'file')}, {size(offered.bytes)}"
 
 
 def _send(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 from hashlib import sha256
-from pathlib import Path
 
 import pytest
 from ground import Ground
@@ -13,8 +12,9 @@ from ground import Ground
 from jobs.errors import DataError, DiskError
 from orchestrator import copying
 from orchestrator.config import Settings
-from orchestrator.copying import Offer, Sender, Volume
+from orchestrator.copying import Offer, Sender
 from orchestrator.dispatch import Contact
+from orchestrator.origins import Here, Volume
 
 BIG = 24_000_000  # bytes: more than may be under way
 
@@ -22,8 +22,8 @@ BIG = 24_000_000  # bytes: more than may be under way
 @pytest.mark.parametrize(
     ("offered", "words"),
     [
-        (Offer(False, ((Volume("f", Path("x"), 10**9), 0),), 10**8, None), "1.0 GB; 100.0 MB are free"),
-        (Offer(False, ((Volume("f", Path("x"), 10), 0),), None, 1), "1 file; 1 more may be made there"),
+        (Offer(False, ((Volume("f", 10**9), 0),), 10**8, None), "1.0 GB; 100.0 MB are free"),
+        (Offer(False, ((Volume("f", 10), 0),), None, 1), "1 file; 1 more may be made there"),
     ],
 )
 def test_no_room_is_told_before_the_first_byte(offered: Offer, words: str) -> None:
@@ -33,7 +33,7 @@ def test_no_room_is_told_before_the_first_byte(offered: Offer, words: str) -> No
 
 
 def test_what_had_come_needs_no_room() -> None:
-    copying.refuse_lacking("ada", Offer(False, ((Volume("f", Path("x"), 10**9), 10**9),), 10, 10))
+    copying.refuse_lacking("ada", Offer(False, ((Volume("f", 10**9), 10**9),), 10, 10))
 
 
 def test_a_file_that_changes_on_its_way_is_refused(ground: Ground) -> None:
@@ -44,7 +44,12 @@ def test_a_file_that_changes_on_its_way_is_refused(ground: Ground) -> None:
     ground.write("site.yaml", "hosts:", f"  ada: {{way: fake, address: {json.dumps(str(folder))}}}")
     path = ground.project / "P07.nii.gz"
     path.write_bytes(os.urandom(BIG))
-    volume = Volume(sha256(path.read_bytes()).hexdigest() + ".nii.gz", path, BIG)
+    label = ground.project / "P07 mask.nii.gz"
+    label.write_bytes(b"")
+    about = {
+        f"{role}_sha256": sha256(one.read_bytes()).hexdigest() for role, one in (("image", path), ("label", label))
+    }
+    origin = Here({"name": "liver", "hash": "d" * 16, "cases": [{"image": str(path), "label": str(label), **about}]})
 
     def change(_: int) -> None:
         with path.open("r+b") as handle:
@@ -52,7 +57,7 @@ def test_a_file_that_changes_on_its_way_is_refused(ground: Ground) -> None:
             handle.write(bytes(10))
 
     with Contact(Settings.of({}), host="ada") as contact:
-        copying.offer(contact, {"name": "liver", "hash": "d" * 16}, [volume], False)
+        offered = copying.offer(contact, "liver", origin, False)
         with pytest.raises(DataError, match=r"P07\.nii\.gz changed"):
-            Sender(contact, "liver", change).send(((volume, 0),))
+            Sender(contact, "liver", origin, change).send(offered.due)
     assert list((folder / ".orch/data/liver/files").iterdir()) == []

@@ -115,6 +115,23 @@ def test_a_copy_that_was_cut_goes_on_in_the_middle_of_a_file(
     assert whole(ground)
 
 
+def test_from_the_host_on_which_it_is_registered(orch: Orch, ground: Ground, liver: Path) -> None:
+    """The bytes pass through this machine and stay nowhere; what changed at the origin is not taken in."""
+    assert orch("data", "copy", "liver", "--host", "grace").code == 0
+    assert orch("data", "forget", "liver", "--host", "local", "--yes").code == 0
+    assert orch("data", "copy", "liver", "--host", "ada").code == 3
+    said = orch("data", "copy", "liver", "--from", "grace", "--host", "ada")
+    assert said.code == 0 and "6 files, 24.0 MB sent" in said.out, said.err
+    assert whole(ground, "ada") and whole(ground, "grace") and not Path(ground.home.data, "liver/files").exists()
+    shutil.rmtree(there(ground, "ada"))
+    victim = next(path for path in (there(ground, "grace") / "files").iterdir() if path.stat().st_size == BIG)
+    victim.write_bytes(bytes(BIG))
+    bad = orch("data", "copy", "liver", "--from", "grace", "--host", "ada")
+    assert bad.code == 1 and "orch data verify liver --host grace" in bad.err
+    assert not (there(ground, "ada") / "manifest.json").exists()
+    assert "nothing to do" in orch("data", "copy", "liver", "--from", "grace", "--host", "grace").out
+
+
 def test_a_damaged_part_is_sent_anew(orch: Orch, ground: Ground, liver: Path) -> None:
     """Injected: what had come of the large file is of another file. Lost: those bytes."""
     (volume,) = [path for path in liver.iterdir() if path.stat().st_size == BIG]
@@ -178,9 +195,9 @@ def test_two_homes_that_are_one(orch: Orch, ground: Ground, liver: Path) -> None
     (ground.base / "ada").mkdir()
     (ground.base / "ada/.orch").symlink_to(ground.home.path)
     said = orch("data", "copy", "liver", "--host", "local")
-    assert said.code == 0 and "nothing to do: local has this very orch home" in said.out
+    assert said.code == 0 and "nothing to do: local has the orch home of" in said.out
     said = orch("data", "copy", "liver", "--host", "ada")
-    assert said.code == 0 and "nothing to do: ada has this very orch home" in said.out
+    assert said.code == 0 and "nothing to do: ada has the orch home of" in said.out
 
 
 def test_verify_names_what_differs(orch: Orch, ground: Ground, liver: Path) -> None:
