@@ -29,11 +29,12 @@ Counted = Generator[int, None, Reply]  # bytes that were read meanwhile, then th
 
 BLOCK = 1 << 24  # bytes that are hashed between two signs of life
 LOOK = 0.5  # seconds between looks at somebody else's lock
+STILL = 60.0  # seconds without a byte after which whoever holds the lock is not waited for
 _FILE = re.compile(r"[0-9a-f]{64}\.nii(\.gz)?\Z")
 
 
 def offer_copy(agent: Agent, name: str, hash: str, files: List[Tuple[str, int]], replace: bool = False) -> Counted:
-    """Say which files of a data set are still to come; from now on this connection alone takes them in.
+    """Say which files of a data set are still to come; others who take in the same wait for us.
 
     Parameters
     ----------
@@ -184,9 +185,14 @@ def hashed(path: str) -> Generator[int, None, str]:
 
 
 def _alone(agent: Agent, name: str) -> Generator[int, None, None]:
-    """Wait until nobody else here takes in a copy of that name; other hosts of the home have their own parts."""
+    """Wait for somebody else here who takes in a copy of that name, as long as files come.
+
+    One whose laptop vanished holds the lock for hours. Going on beside him is safe: pieces that do not join on are
+    refused, and no file gets its name without its hash.
+    """
     _leave(agent)
-    while True:
+    seen, since = _signs(agent.home.data_files(name)), time.monotonic()
+    while time.monotonic() - since < STILL:
         agent.copying = take(agent.local.copying(name))
         if agent.copying is not None:
             return
@@ -194,6 +200,17 @@ def _alone(agent: Agent, name: str) -> Generator[int, None, None]:
             raise OrchError("the client left while it waited", "run the same command again")
         yield 0
         time.sleep(LOOK)
+        now = _signs(agent.home.data_files(name))
+        if now != seen:
+            seen, since = now, time.monotonic()
+
+
+def _signs(folder: str) -> List[Tuple[str, int]]:
+    """What changes while files come: their names and sizes."""
+    try:
+        return sorted((entry.name, entry.stat(follow_symlinks=False).st_size) for entry in os.scandir(folder))
+    except FileNotFoundError:  # the folder, or one that has just got its name
+        return []
 
 
 def _leave(agent: Agent) -> None:

@@ -111,7 +111,8 @@ def forget(fleet: Fleet, subject: Subject, held: Mapping[str, Told]) -> dict[str
     Hosts are asked one after the other: those of one home would delete the same files.
     """
     done: dict[str, Told | OrchError] = {}
-    for name in sorted(held, key=lambda name: name == LOCAL):
+    concerned = [name for name, told in held.items() if told["mine"] or told["slices"]]
+    for name in sorted(concerned, key=lambda name: name == LOCAL):
         contact = fleet.contacts[name]
         asked = {"name": subject.name, "hash": subject.hash or held[name]["hash"], "slices": held[name]["slices"]}
         try:

@@ -47,6 +47,7 @@ def run(args: Namespace, settings: Settings, out: Output, home: Home) -> int:
         forgetting.postpone(home, subject, list(silent))
         done = forgetting.forget(fleet, subject, held)
         left = {**silent, **{name: told for name, told in done.items() if isinstance(told, OrchError)}}
+        forgetting.postpone(home, subject, list(left))
         forgetting.write_down(fleet, home, subject, done, left)
     nothing = [name for name in subject.records if name not in held and args.host in (None, name)]
     forgetting.close(home, subject, [name for name in [*done, *nothing] if name not in left])

@@ -99,3 +99,19 @@ def test_a_piece_must_join_on(host: LocalHost) -> None:
     data = os.urandom(100)
     with pytest.raises(UsageError, match="does not join on"):
         piece(host, data, 50, data[50:])
+
+
+def test_one_at_a_time_and_a_waiter_leaves_with_its_client(host: LocalHost) -> None:
+    """Injected: the second client leaves while it waits. The first one is not disturbed."""
+    data = os.urandom(100)
+    offered(host, data)
+    second = host.connect()
+    stream = second.stream("offer_copy", name=NAME, hash=HASH, files=[(named(data), len(data))])
+    assert next(stream) == 0, "it waits"
+    second.close()
+    piece(host, data, 0, data)
+    assert host.wire.call("seal_file", name=NAME, file=named(data)) == {"whole": True}
+    host.wire.call("keep_copy", name=NAME, document=document(data))
+    third = host.connect()
+    assert third.call("offer_copy", name=NAME, hash=HASH, files=[(named(data), len(data))])["missing"] == []
+    third.close()

@@ -291,3 +291,18 @@ def test_forget_waits_for_jobs(orch: Orch, ground: Ground, liver: Path) -> None:
     said = orch("data", "forget", "liver", "--yes")
     assert said.code == 1 and "s/rotate/0" in said.err and "orch stop s" in said.err
     assert whole(ground)
+
+
+def test_other_contents_under_the_name_stay(orch: Orch, ground: Ground, liver: Path) -> None:
+    """A host on which somebody registered other volumes under the same name loses nothing, nor is it written over."""
+    assert orch("data", "copy", "liver", "--host", "ada").code == 0
+    cases = json.loads(Path(ground.home.manifest("liver")).read_text())["cases"][:1]
+    write_manifest(ground, "liver", cases, str(liver), "e" * 16)
+    said = orch("data", "copy", "liver", "--host", "ada")
+    assert said.code == 2 and "with other contents" in said.err and "--replace" in said.err
+    assert "other contents under this name" in orch("data", "forget", "liver").out
+    assert orch("data", "copy", "liver", "--host", "ada", "--replace").code == 0
+    assert whole(ground), "files of the former contents are gone"
+    write_manifest(ground, "liver", cases, str(liver), "f" * 16)
+    assert orch("data", "forget", "liver", "--yes").code == 0
+    assert whole(ground)
