@@ -46,6 +46,7 @@ class Agent:
     def __init__(self, source: BinaryIO) -> None:
         self.source = source
         self.collector: Optional[Collector] = None
+        self.copying: Optional[int] = None  # descriptor of the lock of the data set that is being taken in
 
     def open(self, home: str, create: bool = True, courtesy: Optional[Dict[str, Any]] = None) -> Reply:
         """Open (or make) an orch home on this host; replay what was spooled, see to the queue.
@@ -322,6 +323,9 @@ VERBS: Dict[str, str] = {
     **dict.fromkeys(("withdraw", "declare_dead"), "moving"),
     **dict.fromkeys(("brief", "take_code", "take_patch"), "briefing"),
     **dict.fromkeys(("register_data", "make_split"), "registering"),
+    **dict.fromkeys(("offer_copy", "take_piece", "seal_file", "keep_copy"), "intake"),
+    **dict.fromkeys(("give_data", "give_file"), "outgoing"),
+    **dict.fromkeys(("verify_data", "weigh_data", "forget_data"), "holdings"),
     **dict.fromkeys(("environments", "survey", "install_conda", "remove_conda", "provision"), "provision"),
     **dict.fromkeys(("verify_environment", "weigh_environment", "remove_environment"), "provision"),
     **dict.fromkeys(TRUTHS, "truths"),
@@ -356,7 +360,10 @@ def serve(source: BinaryIO, sink: BinaryIO, marker: str) -> None:
         head = source.readline()
         if not head:
             return
-        request = json.loads(source.read(int(head)))
+        size, _, more = head.partition(b"+")
+        request = json.loads(source.read(int(size)))
+        if more:
+            request["args"]["data"] = source.read(int(more))
         for frame in _answer(agent, request):
             data = json.dumps({"id": request["id"], **frame}, ensure_ascii=False).encode()
             sink.write(b"%d\n" % len(data) + data)

@@ -8,6 +8,8 @@
 <home>/dead/<host>.json                            a person's word that a host will not come back
 <home>/code/<hash>/                                immutable code snapshots; code/<hash>.patch: the uncommitted part
 <home>/data/<name>/manifest.json, split-<hash>.json
+<home>/data/<name>/files/<SHA-256>.nii.gz          the volumes of a copy; those of an original lie where they lay
+<home>/data/<name>/copies/<host>.json              where copies of it went
 <home>/journal.jsonl                               notes and tags
 <host-local>/...                                   locks, wake-up pipe, spool, caches (`HostFolder`)
 """
@@ -203,6 +205,14 @@ class Home(NamedTuple):
         """Manifest of a registered data set."""
         return os.path.join(self.data, name, "manifest.json")
 
+    def data_files(self, name: str) -> str:
+        """Folder of the volumes of a copied data set, named by their SHA-256."""
+        return os.path.join(self.data, name, "files")
+
+    def copies(self, name: str) -> str:
+        """Folder that says where copies of a data set went, one file for each host."""
+        return os.path.join(self.data, name, "copies")
+
     def split(self, name: str, split_hash: str) -> str:
         """Split file of a data set."""
         return os.path.join(self.data, name, "split-{}.json".format(split_hash))
@@ -269,6 +279,15 @@ class HostFolder(NamedTuple):
     def cards(self) -> str:
         """Folder of the cards' leases: the same for all users of this host."""
         return os.path.join(os.path.dirname(os.path.dirname(self.path)), "orch-cards")
+
+    @property
+    def cache(self) -> str:
+        """What jobs can make again, slices of volumes among it; `ORCH_CACHE` names another place."""
+        return os.environ.get("ORCH_CACHE") or os.path.join(self.path, "cache")
+
+    def copying(self, name: str) -> str:
+        """Lock held while a copy of a data set is taken in."""
+        return os.path.join(self.path, "copying", name)
 
     @property
     def locks(self) -> str:

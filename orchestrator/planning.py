@@ -196,7 +196,7 @@ def _refuse_different_cells(plans: Mapping[str, Plan]) -> None:
         name = next(made.data.name for made in plans.values() if made.data)
         raise UsageError(
             f"the data set {name} is not the same on all hosts ({listed})",
-            f"orch data check {name}, then orch data push {name} --host HOST",
+            f"orch data check {name}, then orch data copy {name} --host HOST --replace",
         )
 
 
