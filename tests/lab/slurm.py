@@ -45,7 +45,8 @@ KillWait=5
 MinJobAge=300
 SlurmdTimeout=10
 MessageTimeout=5
-MaxArraySize=13
+MaxArraySize={array_size}
+MaxJobCount=50000
 JobAcctGatherType=jobacct_gather/none
 GresTypes=gpu
 SlurmdParameters=config_overrides
@@ -69,10 +70,12 @@ class Slurm:
         Folder with configuration, logs and state.
     conf:
         What `SLURM_CONF` must name.
+    array_size:
+        One more than the jobs that an array may have: few, so that tests have several arrays.
     """
 
-    def __init__(self, base: Path, nodes: int = 3) -> None:
-        self.base, self.conf = base, base / "slurm.conf"
+    def __init__(self, base: Path, nodes: int = 3, array_size: int = 13) -> None:
+        self.base, self.conf, self.array_size = base, base / "slurm.conf", array_size
         self.nodes = [f"n{number}" for number in range(1, nodes + 1)]
         self.daemons: dict[str, subprocess.Popen[bytes]] = {}
         for name in ("log", "spool", "state", "run", "munge"):
@@ -161,7 +164,7 @@ class Slurm:
 
     def _configure(self) -> None:
         ports = free_ports(len(self.nodes) + 1)
-        lines = [_CONF.format(host=platform.node(), port=ports[0], base=self.base)]
+        lines = [_CONF.format(host=platform.node(), port=ports[0], base=self.base, array_size=self.array_size)]
         gres = []
         for node, port in zip(self.nodes, ports[1:], strict=True):
             os.mknod(self.base / f"card-{node}", stat.S_IFCHR | 0o666, os.makedev(1, 3))  # the null device plays a card
