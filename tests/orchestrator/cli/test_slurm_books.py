@@ -134,3 +134,15 @@ def test_the_books_tell_how_a_job_ended_that_the_controller_has_forgotten(ground
     assert ": FAILED" in told(ground, "n=1")
     accounted.kill("slurmdbd")
     assert ground.states("gone")["n=1"] == "interrupted"
+
+
+def test_doctor_tells_what_slurm_is_and_what_it_admits(ground: Ground, accounted: Accounted) -> None:
+    """Partitions with processors and cards, limits of this user, and whether the books answer: then they do not."""
+    site(ground, "partition: gpo")
+    told = ground.orch("doctor").out
+    assert "the controller and sacct answer" in told
+    assert f"gpu: {os.uname().machine}, 3 nodes, 12 cores, 3 h100, at most infinite" in told
+    assert "arrays of at most 12 jobs" in told and "QOS limited: 4 jobs in Slurm" in told
+    assert "expected the partition gpo, Slurm has gpu" in told
+    accounted.kill("slurmdbd")
+    assert "sacct does not answer" in ground.orch("doctor").out
