@@ -31,7 +31,7 @@ from .folder import Home
 from .queue import Entry, Key
 
 SBATCH_LIMIT = 120.0  # seconds for one sbatch; a controller that restarts lets it wait
-STOP_NOTICE = 90  # seconds before its time limit at which Slurm tells the watcher
+STOP_NOTICE = 90  # seconds before its time limit at which Slurm tells the watcher; at most a third of the limit
 _COMPLAINT = "sbatch: error:"
 _NO_SUBMITIT = 3  # exit status of the program below
 
@@ -205,8 +205,9 @@ def _parameters(job: Mapping[str, Any], given: Mapping[str, Any], array: Array, 
     limit = needs.get("time_limit_s")
     own = int(limit + 2 * STOP_NOTICE) // 60 + 1 if limit else None
     minutes = min(filter(None, (own, given.get("time"))), default=None)  # who asks for less is begun earlier
+    notice = min(STOP_NOTICE, minutes * 60 // 3) if minutes else STOP_NOTICE  # else a short job is sent away at once
     output = os.path.join(array.folder, "out.txt")
-    more = {"output": output, "signal": "B:USR2@{}".format(STOP_NOTICE), "no-requeue": True}
+    more = {"output": output, "signal": "B:USR2@{}".format(notice), "no-requeue": True}
     return {
         "job_name": array.name,
         "time": minutes,
