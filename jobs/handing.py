@@ -52,6 +52,7 @@ class Handing:
         self.at = 0.0  # monotonic time of the next look
         self.refused_until = 0.0
         self.tries: Dict[Key, int] = {}
+        self.ended: Dict[Key, str] = {}  # how jobs ended that did not begin, as Slurm told first: it forgets
         self.most = 0  # jobs in one array; 0: not asked yet
         self.ceiling: Optional[int] = None  # jobs of this user at which Slurm admitted no more, when it last said so
         self.listed = 0  # jobs that Slurm has of this user
@@ -90,13 +91,15 @@ class Handing:
         if array.job is None:
             return self._look_up(array)
         tasks = array.tasks()
-        if any(task in queue for task in tasks.values()):
-            return array
-        for key, task in tasks.items():
-            if key in self.waiting and not os.path.isdir(self.home.attempt(*key).path):
-                self._came_back(array, key, task)
-        arrays.forget(array)
-        return None
+        over = not any(task in queue for task in tasks.values())
+        gone = [key for key, task in tasks.items() if key in self.waiting and task not in queue]
+        gone = [key for key in gone if not os.path.isdir(self.home.attempt(*key).path)]
+        how = slurm.endings(array.job) if gone else {}
+        for key in gone:
+            self._came_back(array, key, how.get(tasks[key]) or (slurm.CANCELLED if how else ""), over)
+        if over:
+            arrays.forget(array)
+        return None if over else array
 
     def _look_up(self, array: Array) -> Optional[Array]:
         """Find an array of which nobody knows whether Slurm has it; None once it is given up."""
@@ -108,15 +111,21 @@ class Handing:
             return None
         return array
 
-    def _came_back(self, array: Array, key: Key, task: str) -> None:
-        """An entry whose job left Slurm before it began: somebody cancelled it there, or it could not start."""
-        how = slurm.ending(task)
-        self.tries[key] = self.tries.get(key, 0) + 1
+    def _came_back(self, array: Array, key: Key, how: str, over: bool) -> None:
+        """An entry whose job left Slurm before it began: somebody cancelled it there, or it could not start.
+
+        Of a single job that is cancelled while it waits Slurm keeps nothing; how others ended it forgets after a while.
+        """
+        how = self.ended.setdefault(key, how)
+        if over or not how:
+            del self.ended[key]
         if how.startswith(slurm.CANCELLED):
             cancel(self.home.attempt(*key), self.waiting[key].job, self.local, "cancelled in Slurm")
-        elif self.tries[key] >= TRIES:
-            said = arrays.last_words(array)
-            self._hold(self.waiting[key], "{} Slurm jobs ended before it began: {}".format(TRIES, said or how))
+        elif over:  # else a network file system may show its folder late
+            self.tries[key] = self.tries.get(key, 0) + 1
+            if self.tries[key] >= TRIES:
+                said = arrays.last_words(array)
+                self._hold(self.waiting[key], "{} Slurm jobs ended before it began: {}".format(TRIES, said or how))
 
     def _hold(self, entry: Entry, reason: str) -> None:
         self.log("{}: {}".format(entry.key[0], reason))

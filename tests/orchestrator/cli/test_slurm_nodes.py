@@ -84,7 +84,7 @@ def test_a_controller_killed_while_jobs_end_doubles_nothing(ground: Ground, slur
 
 
 def test_an_array_of_200_one_cancelled_then_all(ground: Ground, slurm: Slurm) -> None:
-    """In 17 arrays of 12. One that waits is stopped, then all: each has an end, and Slurm has nothing left."""
+    """In 17 arrays of 12. One that waits is stopped, one by hand, then all: each has an end, Slurm has nothing left."""
     ground.sweep("many", waiting(ground), "{n: 1..200}")
     assert ground.orch("sweep", "many", "--detach").code == 0
     until(lambda: len(ground.ran()) == 12, 120, what="twelve run")
@@ -92,6 +92,9 @@ def test_an_array_of_200_one_cancelled_then_all(ground: Ground, slurm: Slurm) ->
     ground.orch("stop", "n=150")
     assert ground.states("many")["n=150"] == "stopped"
     until(lambda: len(slurm.ask("squeue", "-h", "-r", "-o", "%i").split()) == 199, what="Slurm has it no more")
+    task = slurm.ask("squeue", "-h", "-r", "-t", "PENDING", "-o", "%i").split()[0]
+    slurm.ask("scancel", task)
+    until(lambda: list(ground.states("many").values()).count("stopped") == 2, 120, "cancelled by hand is stopped")
     assert ground.orch("stop", "many").code == 0
     until(lambda: set(ground.states("many").values()) == {"stopped"}, what="all are stopped")
     until(lambda: not slurm.ask("squeue", "-h", "-r", "-o", "%i"), what="Slurm has nothing left")
