@@ -62,6 +62,12 @@ class Handing:
         """Something waits for Slurm, or runs there."""
         return bool(self.waiting or self.arrays)
 
+    @property
+    def word(self) -> str:
+        """Why Slurm does not have all that waits, for who asks for the state of it; empty when it has."""
+        said = refusal(self.local) if self.waiting else ""
+        return "{}; {} jobs are in Slurm, {} wait for it".format(said, self.listed, len(self.waiting)) if said else ""
+
     def add(self, entry: Entry) -> None:
         """Take an entry that Slurm is to start."""
         self.waiting[entry.key] = entry

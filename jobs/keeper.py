@@ -26,7 +26,7 @@ from .lease import holding, is_held, take
 from .queue import Entry, Key, Queue, ring
 from .slots import Slots
 from .standing import close_all_but
-from .waits import InUse, Patience
+from .waits import SLURM, InUse, Patience
 
 FOREIGN_WAIT = 1.0  # seconds between looks when the slots are held by jobs of another keeper
 LOOK_WAIT = 60.0  # seconds between looks for batches of which no bell told (its pipe was removed, its ringer killed)
@@ -224,6 +224,8 @@ class Keeper:
         if not self.handing.busy or self.handing.at > time.monotonic():
             return
         tended = self.handing.tend()
+        self.patience.say(SLURM, self.handing.word)
+        self.patience.tell()
         for entry in tended.served:
             self._count_served(entry)
         self.due.extend(tended.back)

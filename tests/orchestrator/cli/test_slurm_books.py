@@ -45,6 +45,9 @@ def test_more_jobs_than_slurm_admits_are_handed_in_as_room_appears(ground: Groun
     until(lambda: "as many jobs are in Slurm as it admits at once" in told(ground, "n=10"), what="why says so")
     assert "QOSMaxSubmitJobPerUserLimit" in told(ground, "n=10")
     assert sorted(ground.states("ten").values()) == ["queued"] * 6 + ["running"] * 4
+    (row, *_) = [row for row in ground.rows("ten").values() if row["state"] == "queued"]
+    assert "waits: as many jobs are in Slurm as it admits at once" in row["reason"]
+    assert "as many jobs are in Slurm as it admits" in ground.orch("status", "ten").out
     (ground.project / "go").touch()
     assert ground.orch("attach", "ten", timeout=240).code == 0
     assert ground.ran() == sorted(str(number) for number in range(1, 11))
@@ -54,7 +57,6 @@ def test_more_jobs_than_slurm_admits_are_handed_in_as_room_appears(ground: Groun
     ("asked", "resources", "reason", "repair"),
     [
         ("account: theirs", {}, "this account may not be used there", "slurm: {account: ...} of this host"),
-        ("qos: gold", {}, "this QOS does not exist, or is not yours", "format=account,qos lists yours"),
         ("partition: gpu", {"memory_mb": 900000}, "no node of the partition has that many", "ask for less (resources:"),
         ("partition: gpu", {"gpus": 2}, "no node of the partition has that many", "sinfo -o '%P %c %m %G' tells"),
     ],
@@ -62,19 +64,25 @@ def test_more_jobs_than_slurm_admits_are_handed_in_as_room_appears(ground: Groun
 def test_what_slurm_refuses_for_good_is_held_and_explained(
     ground: Ground, asked: str, resources: dict[str, object], reason: str, repair: str
 ) -> None:
-    """The reason in words beside Slurm's own, and the repair; what it says does it, each job once."""
+    """The reason in words beside Slurm's own, and the repair; nobody asks Slurm again and again."""
     site(ground, asked)
-    ground.sweep("never", f"echo {{n}} >> {ground.project}/ran", "{n: 1..2}", resources=resources)
-    done = ground.orch("sweep", "never", "--detach")
-    assert done.code == 0, done.err
+    ground.sweep("never", "true", "{n: 1..2}", resources=resources)
+    assert ground.orch("sweep", "never", "--detach").code == 0
     until(lambda: not ground.keepers(), what="the keeper leaves: a person must look")
-    assert reason in told(ground, "n=2"), told(ground, "n=2")
-    assert repair in told(ground, "n=2") and "(Slurm: sbatch: " in told(ground, "n=2")
+    said = told(ground, "n=2")
+    assert reason in said and repair in said and "(Slurm: sbatch: " in said, said
+
+
+def test_what_is_refused_is_mended_as_it_says(ground: Ground) -> None:
+    """A QOS that does not exist; the site file is corrected, and each job runs once."""
+    site(ground, "qos: gold")
+    ground.sweep("mended", f"echo {{n}} >> {ground.project}/ran", "{n: 1..2}")
+    assert ground.orch("sweep", "mended", "--detach").code == 0
+    until(lambda: not ground.keepers(), what="the keeper leaves: a person must look")
+    assert "then orch stop mended and the same orch sweep again" in told(ground, "n=2")
     site(ground)
-    ground.sweep("never", f"echo {{n}} >> {ground.project}/ran", "{n: 1..2}")
-    assert "then orch stop never and the same orch sweep again" in told(ground, "n=2")
-    ground.orch("stop", "never")
-    assert ground.orch("sweep", "never").code == 0
+    ground.orch("stop", "mended")
+    assert ground.orch("sweep", "mended").code == 0
     assert ground.ran() == ["1", "2"]
 
 
