@@ -18,6 +18,7 @@ import json
 import os
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -166,21 +167,26 @@ def submit(array: Array, entry: Entry, parallel: int, package: str) -> str:
 
 
 def _submitit(python: str, request: str) -> "subprocess.CompletedProcess[str]":
+    words = [python, "-I", "-B", "-c", _SUBMIT]
     try:
-        return subprocess.run(
-            [python, "-I", "-B", "-c", _SUBMIT],
-            input=request,
+        child = subprocess.Popen(
+            words,
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            timeout=SBATCH_LIMIT,
             encoding="utf-8",
             errors="replace",
-            check=False,
+            start_new_session=True,
         )
     except OSError as error:
         raise OrchError("{} cannot be started: {}".format(python, error.strerror), "orch config python") from error
+    try:
+        out, said = child.communicate(request, SBATCH_LIMIT)
     except subprocess.TimeoutExpired as error:
+        os.killpg(child.pid, signal.SIGKILL)  # sbatch too: it must not submit what we have given up
+        child.communicate()
         raise OrchError("sbatch does not answer within {:g} s".format(SBATCH_LIMIT), "orch doctor") from error
+    return subprocess.CompletedProcess(words, child.returncode, out, said)
 
 
 def _refusal(said: str) -> str:

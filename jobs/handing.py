@@ -224,7 +224,7 @@ class Handing:
         if refusal.kind in (refusals.FULL, refusals.UNSURE):
             self.refused_until = time.monotonic() + AGAIN
         if refusal.kind == refusals.UNSURE:  # it may still turn up
-            self.arrays.append(array)
+            self.arrays.append(array._replace(at=time.time()))
         else:
             arrays.forget(array)
         if refusal.kind == refusals.FINAL:

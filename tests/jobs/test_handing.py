@@ -8,8 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from ground import until
 
-from jobs import arrays, handing, slurm
+from jobs import arrays, handing, host, slurm
 from jobs.folder import Home, HostFolder
 from jobs.handing import Handing
 from jobs.holds import Holds
@@ -152,6 +153,19 @@ def test_an_array_of_which_nothing_turns_up_is_asked_for_again(
     monkeypatch.setattr(handing, "UNSURE", 0.0)
     keeper.tend()
     assert cluster.sizes == [12] and len(cluster.tasks) == 12
+
+
+def test_sbatch_that_never_answers_is_ended_with_all_its_processes(
+    keeper: Handing, cluster: Cluster, program: Callable[[str, str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Injected: sbatch that sleeps and retries for ever (MaxJobCount), once. It cannot submit later."""
+    monkeypatch.setattr(arrays, "SBATCH_LIMIT", 2.0)
+    program("sbatch", f"#!/bin/sh\necho $$ > {cluster.base}/pid\nexec sleep 600\n")
+    keeper.tend()
+    pid = int((cluster.base / "pid").read_text())
+    until(lambda: not host.is_alive(pid, None), what="sbatch is ended")
+    assert "sbatch does not answer within 2 s" in handing.refusal(keeper.local)
+    assert [array.job for array in keeper.arrays] == [None], "it is looked for"
 
 
 def test_what_leaves_without_having_begun_is_told_by_how_it_ended(keeper: Handing, cluster: Cluster) -> None:
