@@ -9,68 +9,13 @@ from pathlib import Path
 
 import pytest
 from ground import until
+from standins.slurm import Cluster
 
 from jobs import arrays, handing, host, slurm
 from jobs.folder import Home, HostFolder
 from jobs.handing import Handing
 from jobs.holds import Holds
 from jobs.queue import Entry
-
-FULL = "sbatch: error: QOSMaxSubmitJobPerUserLimit\\nsbatch: error: Batch job submission failed: Job violates policy"
-_SBATCH = """#!{python}
-import re, sys
-from pathlib import Path
-base, text = Path({base!r}), Path(sys.argv[-1]).read_text()
-count = int(re.search(r"--array=0-(\\d+)", text).group(1)) + 1
-name = re.search(r"--job-name=(.+)", text).group(1)
-with open(base / "asked", "a") as asked:
-    asked.write(f"{{count}} ")
-if (base / "refuse").exists():
-    sys.exit((base / "refuse").read_text())
-have = (base / "tasks").read_text().splitlines()
-if len(have) + count > int((base / "limit").read_text()):
-    sys.exit({full!r})
-job = 100 + len((base / "asked").read_text().split())
-have += [f"{{job}}_{{number}}|PENDING|{{name}}|Priority" for number in range(count)]
-(base / "tasks").write_text("".join(line + "\\n" for line in have))
-if (base / "silent").exists():
-    sys.exit("sbatch: error: Socket timed out")
-print(f"Submitted batch job {{job}}")
-"""
-
-
-class Cluster:
-    """That Slurm: its limit of jobs, the jobs it has, the sizes of the arrays that it was asked for."""
-
-    def __init__(self, base: Path, program: Callable[[str, str], Path]) -> None:
-        self.base = base
-        base.mkdir()
-        for name, text in {"tasks": "", "asked": "", "limit": "1000", "ended": ""}.items():
-            (base / name).write_text(text)
-        program("sbatch", _SBATCH.format(python=sys.executable, base=str(base), full=FULL.replace("\\n", "\n")))
-        program("squeue", f'#!/bin/sh\ncase "$*" in *"-t all -j"*) cat {base}/ended;; *) cat {base}/tasks;; esac\n')
-        program("scontrol", "#!/bin/sh\necho 'MaxArraySize = 1001'\n")
-        program("sacct", "#!/bin/sh\nexit 1\n")
-
-    @property
-    def sizes(self) -> list[int]:
-        """Sizes of the arrays that it was asked for since the last time."""
-        found = [int(word) for word in (self.base / "asked").read_text().split()]
-        fresh, self.seen = found[getattr(self, "seen", 0) :], len(found)
-        return fresh
-
-    @property
-    def tasks(self) -> list[str]:
-        """Ids of what it has."""
-        return [line.split("|")[0] for line in (self.base / "tasks").read_text().splitlines()]
-
-    def leave(self, *tasks: str) -> None:
-        """Jobs that are no longer in its queue."""
-        lines = (self.base / "tasks").read_text().splitlines(keepends=True)
-        (self.base / "tasks").write_text("".join(line for line in lines if line.split("|")[0] not in tasks))
-
-    def set(self, name: str, text: str) -> None:
-        (self.base / name).write_text(text)
 
 
 @pytest.fixture
@@ -172,17 +117,16 @@ def test_what_leaves_without_having_begun_is_told_by_how_it_ended(keeper: Handin
     """One is cancelled in Slurm's queue (which keeps nothing of it); one cannot start, three times."""
     keeper.tend()
     first, second = cluster.tasks[:2]
-    begin_later = list(keeper.waiting)
-    cluster.set("ended", "".join(f"{task}|PENDING\n" for task in cluster.tasks[2:]) + f"{second}|NODE_FAIL\n")
-    cluster.leave(first, second)
+    keys = list(keeper.waiting)
+    cluster.leave(first)
+    cluster.leave(second, how="NODE_FAIL")
     keeper.tend()
-    assert Path(keeper.home.attempt(*begin_later[0]).exit).exists(), "stopped: cancelled in Slurm"
-    assert begin_later[1] in keeper.waiting and cluster.sizes == [12], "others of its array go on: not yet"
-    for key in begin_later[2:]:
+    assert Path(keeper.home.attempt(*keys[0]).exit).exists(), "stopped: cancelled in Slurm"
+    assert keys[1] in keeper.waiting and cluster.sizes == [12], "others of its array go on: not yet"
+    for key in keys[2:]:
         Path(keeper.home.attempt(*key).path).mkdir(parents=True)
     for count in range(handing.TRIES):
-        cluster.set("ended", "".join(f"{task}|FAILED\n" for task in cluster.tasks) + f"{second}|NODE_FAIL\n")
-        cluster.leave(*cluster.tasks)
+        cluster.leave(*cluster.tasks, how="FAILED")
         keeper.tend()
         assert cluster.sizes == ([1] if count < handing.TRIES - 1 else [])
     assert "3 Slurm jobs ended before it began" in Holds(keeper.local).sweeps["s"].reason
