@@ -15,6 +15,7 @@ import time
 from typing import Any, Dict, Mapping, Optional
 
 from . import CONTRACT, host, slurm
+from .aside import aside
 from .atomic import file_sha256, read_json, sync_folder, write_json
 from .errors import disk_error
 from .folder import HostFolder, RunFolder
@@ -39,12 +40,11 @@ def publish(folder: RunFolder, job: Mapping[str, Any], device: Mapping[str, Any]
         It cannot be written.
     """
     token = os.urandom(8).hex()
-    parent, name = os.path.split(folder.path)
-    temporary = os.path.join(parent, ".{}.{}".format(name, token))
+    temporary = aside(folder.path)
     place = {"host": host.name(), "boot_id": host.boot_id(), "local": local.path}
     claim = {"token": token, **place, "at": time.time(), "device": dict(device)}
     try:
-        os.makedirs(parent, exist_ok=True)
+        os.makedirs(os.path.dirname(folder.path), exist_ok=True)
         os.mkdir(temporary)
         write_plain(RunFolder(temporary).job, {**job, "attempt": folder.attempt, "claim": claim})
         _reserve(RunFolder(temporary).exit)

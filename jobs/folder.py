@@ -8,6 +8,7 @@
 <home>/code/<hash>/                                immutable code snapshots; code/<hash>.patch: the uncommitted part
 <home>/data/<name>/manifest.json, split-<hash>.json
 <home>/journal.jsonl                               notes and tags
+<home>/parked/<item>/item.json, 0, 1, ...          what `orch gc` put aside (`shelving`)
 <host-local>/...                                   locks, wake-up pipe, spool, caches (`HostFolder`)
 """
 
@@ -128,6 +129,11 @@ class Home(NamedTuple):
     def data(self) -> str:
         """Folder of the registered data sets."""
         return os.path.join(self.path, "data")
+
+    @property
+    def parked(self) -> str:
+        """Folder of what was put aside to be deleted later."""
+        return os.path.join(self.path, "parked")
 
     def sweep(self, name: str) -> str:
         """Path of one sweep's record."""

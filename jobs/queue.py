@@ -72,6 +72,16 @@ class Queue:
         except ContractError:  # the keeper sets it aside
             return []
 
+    def whole(self, batch: str) -> List[Entry]:
+        """Read one batch; none when it has been served and deleted meanwhile.
+
+        Raises
+        ------
+        ContractError
+            It is damaged.
+        """
+        return self._read(batch)[1]
+
     def _read(self, batch: str) -> Tuple[Dict[str, Any], List[Entry]]:
         try:
             with open(os.path.join(self.folder, batch), "rb") as handle:

@@ -14,11 +14,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 from jobs import CONTRACT
+from jobs.aside import aside
 from jobs.asking import pack
 from jobs.atomic import digest, file_sha256, read_json, write_json
 from jobs.errors import DataError, OrchError, UsageError, disk_error
 from jobs.folder import Home
 from jobs.homes import private
+from jobs.uses import date
 
 from .guard import check_package
 
@@ -170,7 +172,7 @@ def take(home: Home, code: Code) -> Snapshot:
         The home cannot be written.
     """
     target = Path(home.code, code.hash)
-    if not target.is_dir():
+    if not date(str(target)):
         try:
             with private():
                 target.parent.mkdir(parents=True, exist_ok=True)
@@ -191,23 +193,23 @@ def _refuse_large(files: Mapping[str, Path]) -> None:
 
 def _copy(files: Mapping[str, Path], main: str, target: Path) -> None:
     """Build the folder aside, then rename it: it appears whole, and the first of two wins."""
-    aside = target.parent / f".{target.name}.{os.getpid()}-{os.urandom(4).hex()}"
+    beside = Path(aside(str(target)))
     try:
         for name, path in files.items():
-            place = aside / name
+            place = beside / name
             place.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, place)
             place.chmod(0o700 if os.access(path, os.X_OK) else 0o600)
         if main:
-            (aside / "__main__.py").write_text(main, "utf-8")
-        _settle(aside, target)
+            (beside / "__main__.py").write_text(main, "utf-8")
+        _settle(beside, target)
     finally:
-        shutil.rmtree(aside, ignore_errors=True)
+        shutil.rmtree(beside, ignore_errors=True)
 
 
-def _settle(aside: Path, target: Path) -> None:
+def _settle(beside: Path, target: Path) -> None:
     try:
-        aside.rename(target)
+        beside.rename(target)
     except OSError:
         if not target.is_dir():  # else somebody was faster, with the same content
             raise
