@@ -312,6 +312,7 @@ VERBS: Dict[str, str] = {
     **dict.fromkeys(("files_of", "send"), "sending"),
     **dict.fromkeys(LOCAL, "vscode_local"),
     **dict.fromkeys(("gc_look", "gc_park", "gc_parked", "gc_empty", "gc_restore"), "gc"),
+    **dict.fromkeys(("handover_proofs", "handover_look", "handover"), "handover"),
 }
 HOMELESS = ("open", "probe", *TRUTHS, *SERVERS, *LOCAL, "environments", "survey", "ask_program")  # need no open home
 

@@ -215,7 +215,7 @@ def evidence(folder: RunFolder, job: Mapping[str, Any], local: HostFolder) -> Ev
     record = read_exit(folder, local)
     if record and not record.get("began", True):
         return Evidence(attempt=False, stop=True, proof=str(record.get("why") or ""))
-    if record and goes_on(record) and is_held(local.attempt_lock(folder)):
+    if record and goes_on(record) and not os.path.exists(folder.ended) and is_held(local.attempt_lock(folder)):
         record = None  # its watcher is about to queue the next attempt: until then it counts as running
     lock, proof = ("unknown", "") if record else _lock(folder, claim_of(job), local)
     if lock != "held":
@@ -231,6 +231,12 @@ def evidence(folder: RunFolder, job: Mapping[str, Any], local: HostFolder) -> Ev
     )
 
 
+def is_told(folder: RunFolder) -> bool:
+    """Tell whether the run folder alone says how the attempt ended: no lock and no host need be asked."""
+    record = read_exit(folder)
+    return os.path.exists(folder.ended) or (record is not None and not goes_on(record))
+
+
 def goes_on(record: Optional[Mapping[str, Any]]) -> bool:
     """Tell whether an exit record was decided to be followed by another attempt."""
     decision = (record or {}).get("decision")
@@ -238,6 +244,9 @@ def goes_on(record: Optional[Mapping[str, Any]]) -> bool:
 
 
 def _lock(folder: RunFolder, claim: Mapping[str, Any], local: HostFolder) -> "tuple[str, str]":
+    brought = _read_json(folder.ended)
+    if isinstance(brought, dict):
+        return "free", str(brought.get("proof"))
     task = slurm.task_of({"claim": claim})
     if task:
         return slurm.look(task)

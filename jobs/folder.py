@@ -8,6 +8,7 @@
 <home>/code/<hash>/                                immutable code snapshots; code/<hash>.patch: the uncommitted part
 <home>/data/<name>/manifest.json, split-<hash>.json
 <home>/journal.jsonl                               notes and tags
+<home>/handovers/<home id>.jsonl                   what `orch handover` has brought from another home (`estate`)
 <home>/parked/<item>/item.json, 0, 1, ...          what `orch gc` put aside (`shelving`)
 <host-local>/...                                   locks, wake-up pipe, spool, caches (`HostFolder`)
 """
@@ -61,6 +62,11 @@ class RunFolder(NamedTuple):
     def stop(self) -> str:
         """`stop`: a stop request."""
         return os.path.join(self.path, "stop")
+
+    @property
+    def ended(self) -> str:
+        """`ended.json`: the proof that an attempt without a record had ended, brought along by `orch handover`."""
+        return os.path.join(self.path, "ended.json")
 
     @property
     def log(self) -> str:

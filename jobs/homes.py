@@ -14,8 +14,13 @@ from .errors import ContractError, NoHome, disk_error
 from .folder import Home
 
 
-def open_home(path: str, create: bool = True) -> "tuple[Home, Dict[str, Any]]":
+def open_home(path: str, create: bool = True, secret: str = "") -> "tuple[Home, Dict[str, Any]]":
     """Return the home and its identity `{"contract", "id", "secret"}`; make both when missing.
+
+    Parameters
+    ----------
+    secret:
+        That of a new home; without one it is random.
 
     Raises
     ------
@@ -31,7 +36,7 @@ def open_home(path: str, create: bool = True) -> "tuple[Home, Dict[str, Any]]":
     if identity is None:
         if not create:
             raise NoHome("no orch home at {}".format(home.path), "orch init, or name another: --home FOLDER")
-        identity = _make(home)
+        identity = _make(home, secret or os.urandom(32).hex())
     if not isinstance(identity, dict) or not {"contract", "id", "secret"} <= set(identity):
         text = "{} is damaged: pseudonyms and locks hang on it".format(home.identity)
         raise ContractError(text, "put it back from a backup; if there is none, delete it: pseudonyms will change")
@@ -41,8 +46,8 @@ def open_home(path: str, create: bool = True) -> "tuple[Home, Dict[str, Any]]":
     return home, identity
 
 
-def _make(home: Home) -> Any:
-    identity = {"contract": CONTRACT, "id": os.urandom(8).hex(), "secret": os.urandom(32).hex()}
+def _make(home: Home, secret: str) -> Any:
+    identity = {"contract": CONTRACT, "id": os.urandom(8).hex(), "secret": secret}
     temporary = "{}.{}".format(home.identity, identity["id"])
     try:
         os.makedirs(home.path, 0o700, exist_ok=True)
