@@ -21,7 +21,11 @@ WHERE (? IS NULL OR s.name = ?)
 ORDER BY s.id, j.position IS NULL, j.position, j.uid
 """
 
-_ATTEMPT = "SELECT s.name, j.uid, a.number, a.offset, a.final FROM attempt a JOIN job j ON j.id = a.job_id"
+# What waited on a host that fell silent is told again as a whole, so that it is known to wait once more: no offset.
+_ATTEMPT = """
+SELECT s.name, j.uid, a.number, CASE WHEN a.offset OR a.final OR a.state != 'unreachable' THEN a.offset END, a.final
+FROM attempt a JOIN job j ON j.id = a.job_id JOIN sweep s ON s.id = j.sweep_id
+"""
 
 _SCORES = """
 SELECT j.uid, k.name, v.value FROM job j JOIN sweep s ON s.id = j.sweep_id
@@ -70,13 +74,10 @@ def sweeps(connection: sqlite3.Connection) -> list[SweepRow]:
     return [SweepRow(name, created, json.loads(record or "{}")) for name, created, record in connection.execute(query)]
 
 
-def offsets(connection: sqlite3.Connection) -> dict[tuple[str, str, int], Known]:
-    """Return how far every attempt (sweep, job, number) was read."""
-    # What waited on a host that fell silent is told again as a whole, so that it is known to wait once more.
-    join = _ATTEMPT + " JOIN sweep s ON s.id = j.sweep_id WHERE a.final OR a.offset OR a.state != 'unreachable'"
-    return {
-        (name, uid, number): Known(offset, bool(final)) for name, uid, number, offset, final in connection.execute(join)
-    }
+def offsets(connection: sqlite3.Connection, unended: bool = False) -> dict[tuple[str, str, int], Known]:
+    """Return how far every attempt (sweep, job, number) was read; with `unended` only those without a known end."""
+    rows = connection.execute(_ATTEMPT + " WHERE NOT a.final" if unended else _ATTEMPT)
+    return {(name, uid, number): Known(offset, bool(final)) for name, uid, number, offset, final in rows}
 
 
 def scores(connection: sqlite3.Connection, sweep: str, key: str | None = None) -> dict[str, dict[str, float | None]]:
