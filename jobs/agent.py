@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Callable, Dict, Generator, Iter
 
 from . import CONTRACT, __version__, attempt, host, stop
 from .atomic import read_json, stamp, write_json
-from .errors import ContractError, NotFound, OrchError, UsageError, disk_error
+from .errors import NotFound, OrchError, UsageError, disk_error
 from .events import EventWriter, read
-from .folder import HostFolder, RunFolder
+from .folder import RunFolder
 from .holds import Holds
-from .homes import open_home
+from .homes import host_folder, mask, open_home
 from .lease import holding
 from .queue import Entry, Queue, waiting_everywhere
 from .state import ENDED, RUNNING, Verdict, judge
@@ -57,8 +57,8 @@ class Agent:
             How this user shares the cards from now on (`courtesy.Wishes`); None: as before.
         """
         self.home, identity = open_home(home, create)
-        self.local = HostFolder.of(identity["id"])
-        _private_folder(self.local.path)
+        os.umask(mask(self.home.path))
+        self.local = host_folder(self.home, identity["id"])
         self.queue = Queue(self.home, host.name())
         attempt.replay_spool(self.local)
         if courtesy is not None and courtesy != (read_json(self.local.wishes) or {}):
@@ -276,20 +276,6 @@ class Agent:
             journal.sync()
             journal.close()
         return {}
-
-
-def _private_folder(path: str) -> None:
-    """Make a folder that is ours alone; a stranger's folder of that name (in a sticky /var/tmp) is refused."""
-    try:
-        os.makedirs(os.path.dirname(path), 0o700, exist_ok=True)
-        os.makedirs(path, 0o700, exist_ok=True)
-    except OSError as error:
-        raise disk_error(error, path) from error
-    for folder in (os.path.dirname(path), path):
-        if os.lstat(folder).st_uid != os.getuid():
-            raise ContractError(
-                "{} belongs to somebody else".format(folder), "set ORCH_LOCAL to a local folder of yours"
-            )
 
 
 def _sizes(path: str) -> Dict[str, int]:

@@ -13,6 +13,7 @@ from .asking import unpack
 from .atomic import file_sha256, read_json, write_bytes, write_json
 from .errors import ContractError, DataError, disk_error
 from .folder import Home
+from .homes import mask
 from .uses import date
 
 if TYPE_CHECKING:
@@ -140,7 +141,7 @@ def take_code(
             unpack(pack, beside)
             _check(beside, files)
             for name in programs:
-                os.chmod(os.path.join(beside, name), 0o700)
+                os.chmod(os.path.join(beside, name), 0o770 & ~mask(agent.home.path))
             _settle(beside, target)
     except OSError as error:
         raise disk_error(error, target) from error

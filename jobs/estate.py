@@ -7,6 +7,7 @@ The page is what makes a second run copy nothing: a file whose size and date are
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -14,7 +15,7 @@ import stat
 from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional, Tuple
 
 from .atomic import file_sha256, read_json
-from .folder import Home, RunFolder
+from .folder import Home, RunFolder, listing
 from .uses import Mentions
 
 COPY, HERE, CONFLICT = "copy", "here", "conflict"
@@ -37,6 +38,8 @@ class Piece(NamedTuple):
         Its content there, where it is another one than here; else None.
     size, mtime_ns:
         Of the source.
+    program:
+        Whether its owner may execute it.
     """
 
     source: str
@@ -45,6 +48,7 @@ class Piece(NamedTuple):
     text: Optional[bytes]
     size: int
     mtime_ns: int
+    program: bool
 
 
 class Page:
@@ -84,8 +88,9 @@ class Estate:
 
     def __init__(self, home: Home, to: Home, named: Mapping[str, str]) -> None:
         self.home, self.to, self.named = home, to, dict(named)
-        self.left_out: List[str] = []  # what is no plain file
-        self.mentions = Mentions(name for name in _listing(home.code) if _SNAPSHOT.match(name))
+        self.left_out: List[str] = []  # what is no plain file, or cannot be read
+        self.known: List[str] = []  # data sets that are registered there with the same contents
+        self.mentions = Mentions(name for name in listing(home.code) if _SNAPSHOT.match(name))
 
     def name(self, sweep: str) -> str:
         """The name of a sweep there."""
@@ -103,9 +108,18 @@ class Estate:
                 yield from self._walk(os.path.join(self.home.code, path), "code/" + path, "code")
 
     def _data(self) -> Iterator[Piece]:
-        for name in _listing(self.home.data):
+        for name in sorted(name for name in listing(self.home.data) if not name.startswith(".")):
+            known = self._is_known(name)
+            self.known += [name] if known else []
             for piece in self._walk(os.path.join(self.home.data, name), "data/" + name, "data " + name):
-                yield piece._replace(text=self._moved(piece.source)) if piece.source.endswith(".json") else piece
+                file = os.path.basename(piece.source)
+                if not file.startswith(".") and (file.startswith("split-") or not known):
+                    yield piece._replace(text=self._moved(piece.source)) if file.endswith(".json") else piece
+
+    def _is_known(self, name: str) -> bool:
+        """Whether the same contents are registered there: that registration stays, only splits are added."""
+        here, there = (read_json(home.manifest(name)) for home in (self.home, self.to))
+        return bool(isinstance(here, dict) and isinstance(there, dict) and here.get("hash") == there.get("hash"))
 
     def _moved(self, path: str) -> Optional[bytes]:
         """A manifest whose volumes lie in the home itself names their place in the other one."""
@@ -135,26 +149,37 @@ class Estate:
         return piece._replace(text=_json({**document, key: self.name(sweep)})) if isinstance(document, dict) else piece
 
     def _walk(self, path: str, target: str, group: str) -> Iterator[Piece]:
-        """Plain files at or below a path; what others are at work on is left out silently, other things are told of."""
+        """Plain files at or below a path; no link is followed. What others are at work on is left out silently."""
         try:
             about = os.lstat(path)
+            names = sorted(os.listdir(path)) if stat.S_ISDIR(about.st_mode) else []
         except FileNotFoundError:
             return
-        if stat.S_ISDIR(about.st_mode):
-            for name in _listing(path):
-                yield from self._walk(os.path.join(path, name), target + "/" + name, group)
-        elif stat.S_ISREG(about.st_mode) and not _PASSING.search(path):
-            yield Piece(path, target, group, None, about.st_size, about.st_mtime_ns)
-        elif not stat.S_ISREG(about.st_mode):
+        except OSError:
+            self.left_out.append(path)
+            return
+        for name in names:
+            yield from self._walk(os.path.join(path, name), target + "/" + name, group)
+        if stat.S_ISREG(about.st_mode) and not _PASSING.search(path):
+            program = bool(about.st_mode & stat.S_IXUSR)
+            yield Piece(path, target, group, None, about.st_size, about.st_mtime_ns, program)
+        elif not stat.S_ISREG(about.st_mode) and not stat.S_ISDIR(about.st_mode):
             self.left_out.append(path)
 
 
+def beside(folder: RunFolder) -> str:
+    """Where the files of an attempt are put, until all have come: the folder appears as a whole."""
+    parent, name = os.path.split(folder.path)
+    return os.path.join(parent, ".{}.handover".format(name))
+
+
 def staged(to: Home, target: str) -> str:
-    """Where a file is put at first: of an attempt that is not there yet, into a folder that becomes it as a whole."""
+    """Where a file is put at first."""
     parts = target.split("/")
-    if parts[0] != "runs" or os.path.isdir(os.path.join(to.path, *parts[:4])):
+    folder = RunFolder(os.path.join(to.path, *parts[:4]))
+    if parts[0] != "runs" or os.path.isdir(folder.path):
         return os.path.join(to.path, *parts)
-    return os.path.join(to.path, *parts[:3], ".{}.handover".format(parts[3]), *parts[4:])
+    return os.path.join(beside(folder), *parts[4:])
 
 
 def state(piece: Piece, to: Home, page: Page) -> str:
@@ -173,8 +198,6 @@ def state(piece: Piece, to: Home, page: Page) -> str:
 
 def content_sha256(piece: Piece) -> str:
     """Return the SHA-256 of what a file will be there."""
-    import hashlib
-
     return file_sha256(piece.source) if piece.text is None else hashlib.sha256(piece.text).hexdigest()
 
 
@@ -204,10 +227,3 @@ def _with(value: Any, change: Any) -> Any:
 
 def _json(value: Any) -> bytes:
     return (json.dumps(value, ensure_ascii=False) + "\n").encode()
-
-
-def _listing(path: str) -> List[str]:
-    try:
-        return sorted(name for name in os.listdir(path) if not name.startswith("."))
-    except OSError:
-        return []

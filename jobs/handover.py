@@ -1,6 +1,6 @@
-"""The verbs of `orch handover`: an orch home is copied into another one, each file verified; nothing here is changed.
+"""The verbs of `orch handover`: an orch home is copied into the group's, each file verified; nothing here is changed.
 
-The other home keeps an identity of its own (two homes of one name would share the locks of a host), but takes over the
+The group's home has an identity of its own (two homes of one name would share the locks of a host), but takes over the
 secret of the pseudonyms when it is new, so that a patient stays the same one.
 """
 
@@ -13,24 +13,25 @@ import os
 import time
 from typing import TYPE_CHECKING, Any, Dict, Generator, Iterator, List, Mapping, Sequence, Tuple
 
-from . import CONTRACT, attempt, estate, host
+from . import CONTRACT, attempt, begun, estate, host
 from .atomic import file_sha256, read_json, sync_folder, write_json
 from .briefing import room
 from .disktest import nearest
 from .errors import ContractError, DataError, DiskError, OrchError, UsageError, disk_error
 from .estate import CONFLICT, COPY, HERE, Estate, Page, Piece
-from .events import read
-from .folder import Home, RunFolder, valid_name
-from .homes import open_home
-from .moves import weigh
+from .events import EventWriter, read
+from .folder import Home, RunFolder, listing, valid_name
+from .homes import SHARED, mask, open_home
+from .moves import rename, weigh
 from .queue import waiting_everywhere
+from .shared_lock import shared_lock
 from .state import ENDED, judge
 
 if TYPE_CHECKING:
     from .agent import Agent
 
-FOLDER, FILE, WRITTEN = 0o2770, 0o640, 0o660  # modes in the other home: its group's; WRITTEN is appended to by all
 TICK = 0.5  # seconds between words about the progress
+DAY = 86400.0  # seconds until a handover on another host that holds the page's lock counts as gone
 Reply = Dict[str, Any]
 Row = List[Any]  # sweep, job, attempt, proof
 
@@ -94,10 +95,15 @@ def handover(
     work = _Handover(agent, to, named, ended)
     plan = work.plan()
     work.refuse(plan)
+    before = os.umask(SHARED)
     try:
-        yield from work.copy(int(plan["copy"]["bytes"]))
+        work.begin()
+        with shared_lock(work.page.path + ".lock", wait=0, expiry=DAY):
+            yield from work.copy(int(plan["copy"]["bytes"]))
     except OSError as error:
         raise disk_error(error, work.to.path) from error
+    finally:
+        os.umask(before)
     after = _Handover(agent, to, named, ended).plan()
     deletable = {"path": agent.home.path, **weigh(agent.home.path)}
     return {**plan, "id": work.id, "deletable": deletable, "added": bool(after["open"] or after["copy"]["files"])}
@@ -109,7 +115,7 @@ class _Handover:
         self.to = Home(os.path.abspath(os.path.expanduser(to)))
         self._check(named)
         self.identity = open_home(self.home.path, create=False)[1]
-        self.new = read_json(self.to.identity) is None
+        self.new = self._is_new()
         self.id = str(self.identity["id"] if self.new else open_home(self.to.path, create=False)[1]["id"])
         self.page = Page(self.to, str(self.identity["id"]))
         self.estate = Estate(self.home, self.to, {**self.page.sweeps, **named})
@@ -131,6 +137,16 @@ class _Handover:
         if taken:
             raise UsageError("{} cannot be the other name of a sweep".format(taken[0]), "choose one that is free")
 
+    def _is_new(self) -> bool:
+        try:
+            new = read_json(self.to.identity) is None
+        except PermissionError:
+            new = False
+        if not new and mask(self.to.path) != SHARED:
+            text = "{} is the home of one person, its group cannot use it".format(self.to.path)
+            raise UsageError(text, "its owner: chmod -R g+rwX and chmod g+s on its folders; or name another folder")
+        return new
+
     # --- The plan ----------------------------------------------------------------------------------------------------
 
     def plan(self) -> Reply:
@@ -146,7 +162,8 @@ class _Handover:
             "copy": _sum(todo),
             "here": _sum(here),
             "sweeps": [self._sweep(name) for name in self.home.sweep_names()],
-            "data": sorted(os.listdir(self.home.data)) if os.path.isdir(self.home.data) else [],
+            "data": sorted(listing(self.home.data)),
+            "known": sorted(self.estate.known),
             "notes": len(list(self._lines())),
             "open": self._open(),
             "conflicts": sorted(conflicts),
@@ -188,11 +205,20 @@ class _Handover:
 
     # --- Copying -----------------------------------------------------------------------------------------------------
 
+    def begin(self) -> None:
+        """Make the other home's folder, for the group of the folder in which it is made, who own all that comes."""
+        if self.new:
+            os.makedirs(self.to.path, exist_ok=True)
+            if os.stat(self.to.path).st_gid != self.group:
+                os.chown(self.to.path, -1, self.group)
+            if mask(self.to.path) != SHARED:
+                os.chmod(self.to.path, 0o2770)
+        os.makedirs(os.path.dirname(self.page.path), exist_ok=True)
+
     def copy(self, total: int) -> Iterator[List[int]]:
+        """Copy, verify, note; at the end let attempts appear, then the journal's lines, then the home itself."""
         done, told = 0, time.monotonic()
-        self._folder(os.path.dirname(self.page.path))
         with open(self.page.path, "ab", buffering=0) as page:
-            self._owned(self.page.path, FILE)
             self._write(page, *({"sweep": name, "as": self.estate.name(name)} for name in self.home.sweep_names()))
             for piece, state in zip(self.pieces, self.states):
                 if state == COPY:
@@ -213,33 +239,40 @@ class _Handover:
             page.write(b"\n" + json.dumps(line).encode())  # a torn line of before is closed by the newline
 
     def _one(self, piece: Piece) -> Reply:
-        """Copy one file beside its place, read it again, put it into place; return its line for the page."""
+        """Copy one file, read it again, put it into place; return its line for the page."""
         target = estate.staged(self.to, piece.target)
-        self._folder(os.path.dirname(target))
-        part = target + ".tmp-{}-{}".format(os.getpid(), os.urandom(4).hex())
+        os.makedirs(os.path.dirname(target), exist_ok=True)
+        part = self.page.path + ".part"
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(part)  # of a handover that was killed; it may be a second name of a file that is in its place
         try:
             digest = _copied(piece, part)
             if file_sha256(part) != digest:
                 raise DataError("{} arrived damaged".format(piece.target), "run the same command again")
             os.utime(part, ns=(piece.mtime_ns, piece.mtime_ns))
-            self._owned(part, FILE)
-            os.replace(part, target)
+            if piece.target in self.page.files:  # a former copy of ours, which nobody has changed
+                os.replace(part, target)
+            else:
+                rename(part, target)
+        except FileExistsError:
+            if file_sha256(target) != digest:
+                raise _conflict([piece.group], self.to.path) from None
         finally:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(part)
         return _line(piece, digest)
 
     def _settle(self) -> None:
-        """Let attempts appear, each as a whole; those whose end only this host could prove get the proof with them."""
+        """Let attempts appear, each as a whole; those whose end only this home's hosts could prove get the proof."""
         for folder in self.home.run_folders():
             target = self.to.attempt(self.estate.name(folder.sweep), folder.job_id, folder.attempt)
-            beside = os.path.join(os.path.dirname(target.path), ".{}.handover".format(os.path.basename(target.path)))
+            beside = estate.beside(target)
             if os.path.isdir(beside):
                 proof = self.proofs.get((folder.sweep, folder.job_id, folder.attempt))
                 if proof:
                     told = {"contract": CONTRACT, "at": time.time(), "host": host.name(), "proof": proof}
                     write_json(RunFolder(beside).ended, told)
-                    self._owned(RunFolder(beside).ended, FILE)
+                begun.note(target)
                 os.rename(beside, target.path)
                 sync_folder(os.path.dirname(target.path))
 
@@ -247,22 +280,19 @@ class _Handover:
         """Notes, tags and fences that are not there yet."""
         there = {_key(line) for line in read(self.to.journal).events}
         for line in read(self.home.journal).events:
-            line = {**line, "sweep": self.estate.name(str(line.get("sweep") or ""))}
+            if line.get("sweep"):
+                line = {**line, "sweep": self.estate.name(str(line["sweep"]))}
             if _key(line) not in there:
                 yield line
 
     def _journal(self) -> None:
         lines = list(self._lines())
-        last = max((line["seq"] for line in read(self.to.journal).events), default=-1)
-        if not lines:
-            return
-        with open(self.to.journal, "ab") as handle:
-            self._owned(self.to.journal, WRITTEN)
+        if lines:
+            journal = EventWriter(self.to.journal)
             for line in lines:
-                last = max(last + 1, line["seq"])
-                handle.write(json.dumps({**line, "seq": last}, ensure_ascii=False).encode() + b"\n")
-            handle.flush()
-            os.fsync(handle.fileno())
+                journal.write(**{key: value for key, value in line.items() if key != "seq"})
+            journal.sync()
+            journal.close()
 
     def _identity(self) -> None:
         """Make it a home, last of all: until then nobody takes half of it for the whole."""
@@ -273,27 +303,6 @@ class _Handover:
         if made["secret"] != self.identity["secret"]:
             text = "somebody has made {} an orch home meanwhile, with a secret of its own".format(self.to.path)
             raise ContractError(text, "pseudonyms of data registered there from now on differ; those of before stay")
-        self._owned(self.to.identity, FILE)
-
-    # --- Owners ------------------------------------------------------------------------------------------------------
-
-    def _folder(self, path: str) -> None:
-        """Make a folder and those above it, for the group; those that are there stay as they are."""
-        if os.path.isdir(path):
-            return
-        self._folder(os.path.dirname(path))
-        with contextlib.suppress(FileExistsError):
-            os.mkdir(path)
-            self._owned(path, FOLDER)
-
-    def _owned(self, path: str, mode: int) -> None:
-        about = os.stat(path)
-        if about.st_uid != os.geteuid():
-            return  # a colleague's journal
-        if about.st_gid != self.group:
-            with contextlib.suppress(PermissionError):  # not a member: the folder is of the group all the same
-                os.chown(path, -1, self.group)
-        os.chmod(path, mode)
 
 
 def _line(piece: Piece, digest: str) -> Reply:
@@ -303,7 +312,8 @@ def _line(piece: Piece, digest: str) -> Reply:
 def _copied(piece: Piece, part: str) -> str:
     """Write a file's content, synced; return its SHA-256 as it was read."""
     digest = hashlib.sha256()
-    with open(part, "xb") as handle:
+    mode = 0o770 if piece.program else 0o660
+    with open(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as handle:
         for block in _blocks(piece):
             digest.update(block)
             handle.write(block)
@@ -351,7 +361,7 @@ def _outside(home: Home) -> Iterator[Reply]:
     """Data sets whose volumes go when the account goes."""
     own = os.path.join(os.path.realpath(os.path.expanduser("~")), "")
     inside = os.path.join(os.path.realpath(home.path), "")
-    for name in sorted(os.listdir(home.data)) if os.path.isdir(home.data) else ():
+    for name in sorted(listing(home.data)):
         cases = (read_json(home.manifest(name)) or {}).get("cases") or ()
         paths = {os.path.realpath(str(case.get(key) or "/")) for case in cases for key in ("image", "label")}
         lost = sorted(path for path in paths if path.startswith(own) and not path.startswith(inside))

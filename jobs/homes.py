@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import stat
 import threading
 from typing import Any, Dict, Iterator
 
 from . import CONTRACT
 from .atomic import read_json, write_bytes
 from .errors import ContractError, NoHome, disk_error
-from .folder import Home
+from .folder import Home, HostFolder
 
 
 def open_home(path: str, create: bool = True, secret: str = "") -> "tuple[Home, Dict[str, Any]]":
@@ -52,7 +53,7 @@ def _make(home: Home, secret: str) -> Any:
     try:
         os.makedirs(home.path, 0o700, exist_ok=True)
         write_bytes(temporary, json.dumps(identity).encode())
-        os.chmod(temporary, 0o600)
+        os.chmod(temporary, 0o640 & ~mask(home.path))
         try:
             os.link(temporary, home.identity)  # fails when somebody was faster: theirs counts
         except FileExistsError:
@@ -63,19 +64,74 @@ def _make(home: Home, secret: str) -> Any:
     return read_json(home.identity)
 
 
+PRIVATE, SHARED = 0o077, 0o007  # umasks: files are their owner's alone, or the group's too
+
+
+def mask(home: str) -> int:
+    """Return the umask of what lies in an orch home.
+
+    A folder that its group may write to and hands on (`chmod g+rwxs`) is the group's, with all in it; any other home is
+    its owner's alone.
+    """
+    shared = stat.S_ISGID | stat.S_IWGRP
+    try:
+        return SHARED if os.stat(home).st_mode & shared == shared else PRIVATE
+    except OSError:
+        return PRIVATE
+
+
+def host_folder(home: Home, home_id: str) -> HostFolder:
+    """Make this user's folder for a home on this host: ours alone.
+
+    Of the group's home, the group may look into it: a colleague's `orch` sees by the locks there that our jobs run.
+
+    Raises
+    ------
+    ContractError
+        A stranger has a folder of that name (in a sticky /var/tmp).
+    DiskError
+        It cannot be made.
+    """
+    local = HostFolder.of(home_id)
+    root = os.path.dirname(local.path)
+    try:
+        os.makedirs(root, 0o700, exist_ok=True)
+        os.makedirs(local.path, 0o700, exist_ok=True)
+    except OSError as error:
+        raise disk_error(error, local.path) from error
+    for folder in (root, local.path):
+        if os.lstat(folder).st_uid != os.getuid():
+            text = "{} belongs to somebody else".format(folder)
+            raise ContractError(text, "set ORCH_LOCAL to a local folder of yours")
+    if mask(home.path) == SHARED:
+        _show(root, local, os.stat(home.path).st_gid)
+    return local
+
+
+def _show(root: str, local: HostFolder, group: int) -> None:
+    os.chmod(root, 0o711)
+    for folder in (local.path, local.locks, local.spool):
+        os.makedirs(folder, exist_ok=True)
+        about = os.stat(folder)
+        if about.st_gid != group:
+            os.chown(folder, -1, group)
+        if stat.S_IMODE(about.st_mode) != 0o2750:
+            os.chmod(folder, 0o2750)
+
+
 _umask = threading.Lock()
 _inside = [0, 0]  # blocks of `private` entered in this process, and the umask before the first of them
 
 
 @contextlib.contextmanager
-def private() -> Iterator[None]:
-    """Let files and folders made inside be their owner's alone, whatever the session's umask.
+def private(home: str = "") -> Iterator[None]:
+    """Let files and folders made inside be as the orch home is in which they lie (`mask`), or their owner's alone.
 
     The umask belongs to the process: of several threads the first one in sets it and the last one out restores it.
     """
     with _umask:
         if not _inside[0]:
-            _inside[1] = os.umask(0o077)
+            _inside[1] = os.umask(mask(home))
         _inside[0] += 1
     try:
         yield

@@ -22,6 +22,7 @@ from .errors import ContractError
 from .folder import Home, HostFolder
 from .handing import Handing
 from .holds import Holds, has_room
+from .homes import mask
 from .lease import holding, is_held, take
 from .queue import Entry, Key, Queue, ring
 from .slots import Slots
@@ -337,7 +338,7 @@ def _live(home: Home, local: HostFolder, tell: int) -> None:
         signal.pthread_sigmask(signal.SIG_SETMASK, [])  # a watcher that starts a keeper has some blocked
         close_all_but({tell})
         _open_standard_files(local.keeper_log)
-        os.umask(0o077)
+        os.umask(mask(home.path))
         os.chdir("/")
         lock = take(local.keeper_lock)
         if lock is not None:

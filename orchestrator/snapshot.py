@@ -22,7 +22,7 @@ from jobs.asking import pack
 from jobs.atomic import digest, file_sha256, read_json, write_json
 from jobs.errors import DataError, OrchError, UsageError, disk_error
 from jobs.folder import Home
-from jobs.homes import private
+from jobs.homes import mask, private
 from jobs.notebookrun import PROJECT
 from jobs.uses import date
 
@@ -205,7 +205,7 @@ def take(home: Home, code: Code) -> Snapshot:
     target = Path(home.code, code.hash)
     if not date(str(target)):
         try:
-            with private():
+            with private(home.path):
                 target.parent.mkdir(parents=True, exist_ok=True)
                 write_json(f"{target}.json", {"contract": CONTRACT, "hash": code.hash, "files": code.hashes})
                 _copy(code, target)
@@ -230,7 +230,7 @@ def _copy(code: Code, target: Path) -> None:
             place = beside / name
             place.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, place)
-            place.chmod(0o700 if os.access(path, os.X_OK) else 0o600)
+            place.chmod((0o770 if os.access(path, os.X_OK) else 0o660) & ~mask(str(target.parent.parent)))
         for name, data in code.written().items():
             (beside / name).parent.mkdir(parents=True, exist_ok=True)
             (beside / name).write_bytes(data)

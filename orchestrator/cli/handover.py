@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from argparse import Namespace
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from jobs.errors import UsageError
@@ -50,7 +51,8 @@ def run(args: Namespace, settings: Settings, out: Output) -> int:
         contact = fleet.of(args.host)
         asked = [one for one in fleet.contacts.values() if one.home_id == contact.home_id]
         ended = [row for one in asked for row in one.wire.call("handover_proofs")["ended"]]
-        wanted = {"to": args.to, "named": named, "ended": ended}
+        to = str(Path(args.to).expanduser().absolute()) if args.host == LOCAL else args.to
+        wanted = {"to": to, "named": named, "ended": ended}
         plan = contact.wire.call("handover_look", **wanted)
         _tell(plan, contact, out)
         if args.dry_run:
@@ -98,8 +100,10 @@ def _tell(plan: Mapping[str, Any], contact: Contact, out: Output) -> None:
     for row in plan["outside"]:
         volumes = f"{counted(row['files'], 'volume')} of the data set {row['data']}"
         out.warning(f"{volumes} will go with the account ({row['folder']}): only its registration is copied")
+    if plan["known"]:
+        out.note(f"  registered there with the same contents: {listed(plan['known'])}; that registration counts")
     if plan["left_out"]:
-        out.warning(f"links and special files are left out: {listed(plan['left_out'])}")
+        out.warning(f"links, special files and what cannot be read are left out: {listed(plan['left_out'])}")
 
 
 def _tell_obstacles(plan: Mapping[str, Any], out: Output) -> None:
