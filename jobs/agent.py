@@ -77,7 +77,7 @@ class Agent:
 
         An idle host has neither, and is spared the keeper's imports.
         """
-        if not self.queue.batches() and not (os.path.isdir(self.local.locks) and os.listdir(self.local.locks)):
+        if not self.queue.mine() and not (os.path.isdir(self.local.locks) and os.listdir(self.local.locks)):
             return False
         from .keeper import rouse
 
@@ -197,6 +197,9 @@ class Agent:
         verdict = self.verdict(last)
         if verdict.state != RUNNING:
             return "had ended" if verdict.state in ENDED else verdict.reason
+        stranger = host.stranger(last.path)
+        if stranger and host.user():  # root may signal anybody
+            return "is {}'s: only they can stop it".format(stranger)
         first = stop.ask(last, by, grace)
         place = attempt.place_of(attempt.read_job(last), self.local)
         return "asked to stop" if stop.wake(last, place, first) else "had ended"

@@ -90,7 +90,7 @@ def record_exit(folder: RunFolder, record: Mapping[str, Any], local: HostFolder)
     try:
         _write_exit(folder, record)
     except OSError:
-        os.makedirs(local.spool, 0o700, exist_ok=True)
+        os.makedirs(local.spool, 0o750, exist_ok=True)
         write_json(local.spooled(folder), {"folder": folder.path, "record": dict(record)})
     return True
 
@@ -216,7 +216,7 @@ def evidence(folder: RunFolder, job: Mapping[str, Any], local: HostFolder) -> Ev
     record = read_exit(folder, local)
     if record and not record.get("began", True):
         return Evidence(attempt=False, stop=True, proof=str(record.get("why") or ""))
-    if record and goes_on(record) and not os.path.exists(folder.ended) and is_held(local.attempt_lock(folder)):
+    if record and goes_on(record) and not os.path.exists(folder.ended) and _is_at_work(folder, local):
         record = None  # its watcher is about to queue the next attempt: until then it counts as running
     lock, proof = ("unknown", "") if record else _lock(folder, claim_of(job), local)
     if lock != "held":
@@ -238,6 +238,13 @@ def is_told(folder: RunFolder) -> bool:
     return os.path.exists(folder.ended) or (record is not None and not goes_on(record))
 
 
+def _is_at_work(folder: RunFolder, local: HostFolder) -> bool:
+    try:
+        return is_held(local.attempt_lock(folder))
+    except PermissionError:  # another user's
+        return False
+
+
 def goes_on(record: Optional[Mapping[str, Any]]) -> bool:
     """Tell whether an exit record was decided to be followed by another attempt."""
     decision = (record or {}).get("decision")
@@ -255,9 +262,21 @@ def _lock(folder: RunFolder, claim: Mapping[str, Any], local: HostFolder) -> "tu
         return _declared(folder, claim)
     if claim.get("boot_id") != host.boot_id():
         return "free", "the host was booted since"
-    path = local.attempt_lock(folder)
-    if is_held(path) or (not os.path.exists(path) and host.holders(path)):  # somebody may have cleaned /var/tmp
-        return "held", ""
+    return _lock_here(local.attempt_lock(folder), host.stranger(folder.path))
+
+
+def _lock_here(path: str, stranger: str) -> "tuple[str, str]":
+    """Ask the lock of an attempt of this boot, perhaps of another user of the group's home."""
+    try:
+        if is_held(path):
+            return "held", ""
+    except PermissionError:
+        return "unknown", "it is {}'s, whose locks cannot be read".format(stranger)
+    if not os.path.exists(path):  # somebody may have cleaned /var/tmp
+        if stranger:
+            return "unknown", "it is {}'s, and its lock is gone: only they can tell".format(stranger)
+        if host.holders(path):
+            return "held", ""
     return "free", "the attempt's lock is free"
 
 

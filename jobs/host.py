@@ -85,12 +85,26 @@ def program(pid: int) -> Tuple[str, List[str]]:
     ]
 
 
+def user() -> Optional[int]:
+    """Return our user id; None where there are none (Windows)."""
+    return os.getuid() if hasattr(os, "getuid") else None
+
+
 def owner(pid: int) -> Optional[int]:
     """Return the user id of a process's owner, or None when there is no such process (or it is hidden from us)."""
     try:
         return os.stat("/proc/{}".format(pid)).st_uid
     except OSError:
         return None
+
+
+def stranger(path: str) -> str:
+    """Return the name of the user to whom a file belongs; empty when it is ours, or not there."""
+    try:
+        found = os.stat(path).st_uid
+    except OSError:
+        return ""
+    return "" if found == user() else str(user_name(found))
 
 
 def user_name(user: Optional[int]) -> Optional[str]:

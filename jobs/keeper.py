@@ -88,7 +88,7 @@ class Keeper:
 
     def _read_batches(self) -> None:
         self._recall()
-        for batch in self.queue.batches():
+        for batch in self.queue.mine():
             if batch not in self.open:
                 self._open(batch)
         self._sort_held()
@@ -288,7 +288,7 @@ class Keeper:
             self.owed = settle(self.home, self.local)
             if self.owed:
                 log("{} ended attempts wait for room to be followed up".format(self.owed))
-            if self.owed or set(self.queue.batches()) - set(self.open):
+            if self.owed or set(self.queue.mine()) - set(self.open):
                 return False
             self._sort_held()
             if not self._waits_for_people():
@@ -309,7 +309,7 @@ def rouse(home: Home, local: HostFolder) -> bool:
     """
     with holding(local.queue_lock):
         queue = Queue(home, host.name())
-        if not settle(home, local) and not queue.batches() and not arrays.arrays(home, host.name()):
+        if not settle(home, local) and not queue.mine() and not arrays.arrays(home, host.name()):
             return False
         if is_held(local.keeper_lock) and ring(local.wake):
             return True
