@@ -33,6 +33,7 @@ LEAST = 3600.0  # seconds: nothing younger goes, whatever is asked for: it may h
 DAY = 86400.0  # seconds until what is half made counts as left
 
 _HASH = re.compile(r"[0-9a-f]{16}\Z")
+_ATTEMPT = re.compile(rb"[0-9a-f]{16}/attempt-[0-9]+")
 _FILES = tuple(name + end for name in ("best", "last") for end in (".pt", ".json"))
 Item = Dict[str, Any]
 
@@ -75,6 +76,7 @@ class Clearing:
         self._codes = [name for name in _listing(self.home.code) if _HASH.match(name)]
         self.names = {*self._codes, *(folder.lock for folder, _ in self._envs)}
         self.mentions = Mentions(self.names)
+        self.read_from: Set[str] = set()  # attempts that sweeps, and jobs that wait or live, name: `<job>/<attempt>`
         self.tasks: List[Task] = []
 
     def items(self, kinds: "Tuple[str, ...] | List[str]" = KINDS) -> List[Item]:
@@ -91,10 +93,10 @@ class Clearing:
     def _look(self) -> None:
         waiting: Set[Tuple[str, str]] = set()
         for key, line in waiting_lines(self.home):
-            self.mentions.read(line, "job {} waits".format(key[1]))
+            self._note(line, "job {} waits".format(key[1]))
             waiting.add(key[:2])
         for name in self.home.sweep_names():
-            self.mentions.read(_record(self.home.sweep(name)), "sweep {} is pinned to it".format(name))
+            self._note(_record(self.home.sweep(name)), "sweep {} is pinned to it".format(name))
             for job in self.home.jobs(name):
                 self._look_at(self.home.attempts(name, job), (name, job) in waiting)
 
@@ -105,12 +107,14 @@ class Clearing:
             state = self.agent.verdict(folder).state
             done.append(state == DONE if state in ENDED else None)
             if state not in ENDED:
-                self.mentions.read(
-                    _text(folder.job), "an attempt of {} is not known to have ended".format(folder.job_id)
-                )
+                self._note(_text(folder.job), "an attempt of {} is not known to have ended".format(folder.job_id))
             elif folder is folders[-1] and state != DONE:
                 self.mentions.read(_text(folder.job), "job {} can be tried again with it".format(folder.job_id))
         self.tasks.append(Task(folders, done, waits))
+
+    def _note(self, text: bytes, who: str) -> None:
+        self.mentions.read(text, who)
+        self.read_from |= attempts_in(text)
 
     # --- What may go -------------------------------------------------------------------------------------------------
 
@@ -139,7 +143,8 @@ class Clearing:
             if task.rests:
                 for folder, names, why in _of_task(task, fenced, self.rule):
                     base = os.path.relpath(folder.path, self.home.path).replace(os.sep, "/")
-                    yield from self._item(CHECKPOINT, ["{}/{}".format(base, name) for name in names], why)
+                    if "{}/{}".format(folder.job_id, os.path.basename(folder.path)) not in self.read_from:
+                        yield from self._item(CHECKPOINT, ["{}/{}".format(base, name) for name in names], why)
 
     def _half_made(self) -> Iterator[Item]:
         places = ["code", *("runs/{}/{}".format(*pair) for pair in _jobs(self.home))]
@@ -223,6 +228,11 @@ def waiting_lines(home: Home) -> "Iterator[Tuple[Tuple[str, str, int], bytes]]":
             for entry in queue.whole(batch):
                 if not os.path.isdir(queue.run_folder(entry.key).path):
                     yield entry.key, entry.line
+
+
+def attempts_in(text: bytes) -> Set[str]:
+    """Return the attempts that a text names, `<job id>/attempt-NN`: somebody may read a model of theirs."""
+    return {name.decode() for name in _ATTEMPT.findall(text)}
 
 
 def _environments(home: Home) -> "Iterator[Tuple[envs.EnvFolder, str]]":

@@ -8,7 +8,7 @@ import time
 from typing import TYPE_CHECKING, Any, Dict, Iterator, List
 
 from . import host, shelving
-from .clearing import ENVIRONMENT, KINDS, SUPERSEDED, Clearing, waiting_lines
+from .clearing import ENVIRONMENT, KINDS, SUPERSEDED, Clearing, attempts_in, waiting_lines
 from .envs import EnvFolder
 from .errors import OrchError, disk_error
 from .lease import holding, take
@@ -71,7 +71,7 @@ def gc_park(
 
 
 def _park(agent: Agent, item: Item, needed: Dict[str, str], by: str, parked: List[Item], left: List[Item]) -> None:
-    why = needed.get(_leaf(item["name"])) or _used_by_job(item, needed)
+    why = needed.get(_leaf(item["name"])) or _of_job(item["name"], needed)
     if why:
         left.append({**item, "reason": why})
         return
@@ -92,11 +92,14 @@ def _needed(agent: Agent, clearing: Clearing) -> Dict[str, str]:
     for key, line in waiting_lines(agent.home):
         mentions.read(line, "job {} waits".format(key[1]))
         jobs["runs/{}/{}".format(*key[:2])] = "its job waits"
+        jobs.update((attempt, "job {} waits, and reads from it".format(key[1])) for attempt in attempts_in(line))
     return {**mentions.found, **jobs}
 
 
-def _used_by_job(item: Item, needed: Dict[str, str]) -> str:
-    return needed.get("/".join(item["name"].split("/")[:3]), "")
+def _of_job(name: str, needed: Dict[str, str]) -> str:
+    """Whether a checkpoint's job waits, or another one that reads from its attempt; in words."""
+    parts = name.split("/")
+    return needed.get("/".join(parts[:3])) or needed.get("/".join(parts[2:4]), "")
 
 
 def _leaf(name: str) -> str:
@@ -107,7 +110,7 @@ def _put_back(agent: Agent, clearing: Clearing, parked: List[Item], left: List[I
     """Bring back what was queued between the look and the rename, by another host of this home."""
     needed = _needed(agent, clearing)
     for record in list(parked):
-        why = needed.get(_leaf(record["what"])) or needed.get("/".join(record["what"].split("/")[:3]))
+        why = needed.get(_leaf(record["what"])) or _of_job(record["what"], needed)
         if why:
             shelving.bring_back(agent.home, record)
             parked.remove(record)
@@ -147,7 +150,7 @@ def _lease(agent: Agent, arch: str, held: contextlib.ExitStack) -> str:
 
 def _runs_in(prefix: str) -> str:
     inside = prefix + os.sep
-    for pid in host.own_processes():
+    for pid in host.processes():  # a colleague's, too: of theirs only the words can be seen
         path, words = host.program(pid)
         if path.startswith(inside) or (words and words[0].startswith(inside)):
             return "process {} of {} runs in it".format(pid, host.name())

@@ -29,7 +29,7 @@ Item = Dict[str, Any]
 
 def locked(home: Home) -> ContextManager[None]:
     """Hold the lock of what is parked in a home: one clears up at a time, whichever host it is on."""
-    os.makedirs(home.parked, 0o700, exist_ok=True)
+    os.makedirs(home.parked, exist_ok=True)
     return shared_lock(os.path.join(home.parked, "lock"))
 
 
@@ -77,7 +77,7 @@ def _new(home: Home, item: Mapping[str, Any]) -> str:
     for number in range(1, 100000):
         name = "{}-{}".format(first, number)
         with contextlib.suppress(FileExistsError):
-            os.mkdir(os.path.join(home.parked, name), 0o700)
+            os.mkdir(os.path.join(home.parked, name))
             return name
     raise OrchError("there is no free name in {}".format(home.parked), "orch gc --empty-parked --yes")
 
@@ -101,7 +101,7 @@ def bring_back(home: Home, record: Mapping[str, Any]) -> None:
         if not os.path.lexists(place):
             continue
         if not os.path.lexists(piece):
-            os.makedirs(os.path.dirname(piece), 0o700, exist_ok=True)
+            os.makedirs(os.path.dirname(piece), exist_ok=True)
             rename(place, piece)
         elif os.path.samestat(os.lstat(piece), os.lstat(place)):
             os.unlink(place)  # interrupted between the two names of one file

@@ -85,6 +85,21 @@ def test_nothing_of_a_job_that_runs_or_waits_goes(host: LocalHost) -> None:
     assert look(host, rule="best") == {}, "it runs"
 
 
+def test_a_model_from_which_another_job_reads_stays(host: LocalHost) -> None:
+    """Not the one that counts: whoever queued a job with its path wants that one."""
+    job, held = host.job("j", sh(FAILS_FIRST)), host.job("held", ("/bin/sleep", "600"))
+    host.run(job)
+    host.run(job)
+    host.submit(held, host.job("reader", ("/bin/cat", str(host.folder(job, 1).checkpoint("best")))), parallel=1)
+    until(lambda: host.state(held) == "running")
+    old_runs(host)
+    assert look(host) == {}
+    host.wire.call("stop", jobs=[("s", held["id"])], grace=0)
+    host.finish(3)
+    old_runs(host)
+    assert len(look(host)) == 1, "it has read it"
+
+
 def test_a_fenced_result_does_not_count(host: LocalHost) -> None:
     job = host.job("j", sh(MODELS))
     host.run(job)

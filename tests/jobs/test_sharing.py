@@ -23,6 +23,7 @@ from jobs import (  # noqa: F401
     cards,
     collector,
     events,
+    gc,
     gpu,
     handing,
     handover,
@@ -37,7 +38,6 @@ from jobs import (  # noqa: F401
 )
 from jobs import host as this_host
 from jobs.agent import Agent
-from jobs.lease import is_held
 from jobs.spec import Cell, JobSpec, Resources
 
 ANA = 20000 + 2 * (os.getpid() % 10000)  # nobody else's on this machine, nor those of another worker of pytest
@@ -124,9 +124,9 @@ def truth(home: Path) -> dict[str, str]:
     return {report["spec"]["label"]: report["verdict"]["state"] for chunk in chunks for report in chunk}
 
 
-def settled(home: Path, seconds: float = 60.0) -> None:
-    locks = list(home.parent.glob("orch-*/*/keeper.lock"))
-    until(lambda: not any(is_held(str(path)) for path in locks), seconds, "keepers have left")
+def settle() -> None:
+    """Wait until their jobs have ended, and keepers and watchers have left."""
+    until(lambda: not _processes(), 60, "all of them have left")
 
 
 def test_two_people_see_one_truth_while_jobs_run_and_after(group: Path, open_ground: Path) -> None:
@@ -141,7 +141,7 @@ def test_two_people_see_one_truth_while_jobs_run_and_after(group: Path, open_gro
     assert said["action"] == f"is {ANA}'s: only they can stop it"
     as_user(BEN, lambda: agent(group).note("s", None, "note", "seen"))
     go.touch()
-    settled(group)
+    settle()
     wanted["long"] = "done"
     assert as_user(BEN, lambda: truth(group)) == as_user(ANA, lambda: truth(group)) == wanted
 
@@ -149,9 +149,9 @@ def test_two_people_see_one_truth_while_jobs_run_and_after(group: Path, open_gro
 def test_what_is_written_is_the_groups_and_nobody_elses(group: Path) -> None:
     as_user(ANA, lambda: submit(group, job("a", 'echo x > "$ORCH_RUN/made"')))
     until(lambda: as_user(BEN, lambda: truth(group)) == {"a": "done"})
-    settled(group)
+    settle()
     as_user(BEN, lambda: submit(group, job("b", "true")))
-    settled(group)
+    settle()
     for path in [group, *group.rglob("*")]:
         about = path.lstat()
         assert about.st_gid == GROUP and not about.st_mode & 0o007, path
@@ -169,7 +169,7 @@ def test_the_same_jobs_submitted_by_two_at_once_start_once(group: Path, open_gro
         results = [begin(user, lambda jobs=jobs: submit(group, *jobs, parallel=2)) for user in (ANA, BEN)]
         said = [result() for result in results]
         assert {"queued"} <= {one for each in said for one in each}, said
-    settled(group)
+    settle()
     lines = book.read_text().split()
     assert sorted(lines) == sorted(f"{number}-{one}" for number in range(6) for one in range(5))
     assert set(as_user(BEN, lambda: truth(group)).values()) == {"done"}
@@ -187,7 +187,7 @@ def test_each_keeper_serves_its_own_user(group: Path, open_ground: Path) -> None
     time.sleep(0.2)
     assert as_user(BEN, lambda: truth(group)) == {"stay": "running", "ana": "queued", "ben": "done"}
     (open_ground / "go").touch()
-    settled(group)
+    settle()
     assert book.read_text().split() == [str(BEN), str(ANA)]
 
 
@@ -206,7 +206,25 @@ def test_a_lock_that_cannot_be_read_is_no_proof(group: Path, open_ground: Path) 
     assert said == f"it is {ANA}'s, whose locks cannot be read"
     (open_ground / "go").touch()
     until(lambda: as_user(BEN, lambda: truth(group)) == {"long": "done"})
-    settled(group)
+    settle()
+
+
+def test_old_code_of_one_is_parked_by_another_and_brought_back_by_either(group: Path) -> None:
+    def make() -> None:
+        path = Path(agent(group).home.code, "0" * 16)
+        path.mkdir(parents=True)
+        (path / "main.py").write_text("print('here')")
+        os.utime(path, (1e9, 1e9))
+
+    as_user(ANA, make)
+    parked = as_user(BEN, lambda: gc.gc_park(agent(group), 0, "ben"))["parked"]
+    assert [item["what"] for item in parked] == ["code/" + "0" * 16]
+    assert as_user(ANA, lambda: gc.gc_restore(agent(group), parked[0]["name"]))["restored"]["by"] == "ben"
+    uses_it = job("a", f"cat {group}/code/{'0' * 16}/main.py")
+    assert as_user(BEN, lambda: submit(group, {**uses_it, "cwd": f"{group}/code/{'0' * 16}"})) == ["queued"]
+    assert as_user(ANA, lambda: gc.gc_park(agent(group), 0, "ana"))["parked"] == [], "ben has just dated it"
+    settle()
+    assert as_user(ANA, lambda: truth(group)) == {"a": "done"}
 
 
 def test_a_handover_disturbs_no_colleagues_keeper(group: Path, open_ground: Path) -> None:
@@ -228,7 +246,7 @@ def test_a_handover_disturbs_no_colleagues_keeper(group: Path, open_ground: Path
     assert (done["new"], done["added"], done["sweeps"][0]["attempts"]) == (False, False, 1)
     assert as_user(BEN, lambda: truth(group)) == {**before, "anas": "done"}
     go.touch()
-    settled(group)
+    settle()
     assert as_user(BEN, lambda: truth(group)) == {"bens": "done", "next": "done", "anas": "done"}
     for path in group.rglob("*"):
         assert path.lstat().st_gid == GROUP and path.lstat().st_mode & 0o040, path
