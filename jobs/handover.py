@@ -188,10 +188,10 @@ class _Handover:
     def refuse(self, plan: Reply) -> None:
         """Refuse what must not, or cannot, be done."""
         if plan["open"]:
-            first = "{sweep} {job} attempt {attempt}: {why}".format(**plan["open"][0])
-            text = "{} attempts wait, run or have no known end; {}".format(len(plan["open"]), first)
-            hint = "wait, or orch stop SWEEP; of a host that is gone: orch host declare-dead HOST"
-            raise OrchError(text, hint, open=plan["open"])
+            first, more = plan["open"][0], len(plan["open"]) - 1
+            text = "not all has ended: {sweep} {job} attempt {attempt}: {why}".format(**first)
+            hint = "wait, or orch stop {}; of a host that is gone: orch host declare-dead HOST".format(first["sweep"])
+            raise OrchError(text + (" (and {} more)".format(more) if more else ""), hint, open=plan["open"])
         if plan["conflicts"]:
             raise _conflict(plan["conflicts"], self.to.path)
         free = plan["room"]

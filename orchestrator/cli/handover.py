@@ -58,6 +58,7 @@ def run(args: Namespace, settings: Settings, out: Output) -> int:
         if args.dry_run:
             out.json(plan)
             _tell_obstacles(plan, out)
+            out.result(f"{_amount(plan['copy'])} would be copied; nothing was changed")
             return 1 if plan["open"] or plan["conflicts"] else 0
         done = _copy(contact, wanted, out)
     out.json(done)
@@ -76,7 +77,6 @@ def _copy(contact: Contact, wanted: Mapping[str, Any], out: Output) -> dict[str,
     stream = contact.wire.stream("handover", **wanted)
     with StepLines(out, [contact.shown]) as lines:
         tell = lines.of(contact.shown)
-        tell("copying", "")
         while True:
             try:
                 done, total = next(stream)
@@ -114,8 +114,12 @@ def _tell_obstacles(plan: Mapping[str, Any], out: Output) -> None:
 
 
 def _tell_end(done: Mapping[str, Any], host: str, contact: Contact, out: Output) -> int:
-    here = f"; {_amount(done['here'])} were there already" if done["here"]["files"] else ""
-    out.result(f"{_amount(done['copy'])} copied to {done['to']}, each file verified by SHA-256{here}")
+    here = f"{_amount(done['here'])} were there already" if done["here"]["files"] else ""
+    if done["copy"]["files"]:
+        copied = f"{_amount(done['copy'])} copied to {done['to']}, each file verified by SHA-256"
+        out.result("; ".join(filter(None, [copied, here])))
+    else:
+        out.result(f"nothing new to copy; {here}" if here else "there is nothing to copy")
     if done["added"]:
         out.warning("something was added meanwhile; the same command again brings it along")
         return 1
