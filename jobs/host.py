@@ -135,6 +135,7 @@ def has_variable(pid: int, name: str, value: str) -> bool:
 
 
 def processes() -> List[int]:
+    """Return the ids of all processes that are to be seen."""
     return [int(entry) for entry in os.listdir("/proc") if entry.isdigit()]
 
 
