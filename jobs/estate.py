@@ -217,6 +217,22 @@ def _attempts(home: Home, sweep: str) -> "set[Tuple[str, int]]":
     return {(folder.job_id, folder.attempt) for folder in folders}
 
 
+def outside(home: Home) -> Iterator[Dict[str, Any]]:
+    """Yield data sets whose volumes go when the account goes: `data`, `files`, `folder`."""
+    own = os.path.join(os.path.realpath(os.path.expanduser("~")), "")
+    inside = os.path.join(os.path.realpath(home.path), "")
+    for name in sorted(listing(home.data)):
+        cases = (read_json(home.manifest(name)) or {}).get("cases") or ()
+        paths = {os.path.realpath(str(case.get(key) or "/")) for case in cases for key in ("image", "label")}
+        lost = sorted(path for path in paths if path.startswith(own) and not path.startswith(inside))
+        if lost:
+            yield {
+                "data": name,
+                "files": len(lost),
+                "folder": os.path.commonpath([os.path.dirname(one) for one in lost]),
+            }
+
+
 def _with(value: Any, change: Any) -> Any:
     if isinstance(value, dict):
         return {key: _with(item, change) for key, item in value.items()}

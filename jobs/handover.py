@@ -11,7 +11,7 @@ import hashlib
 import json
 import os
 import time
-from typing import TYPE_CHECKING, Any, Dict, Generator, Iterator, List, Mapping, Sequence, Tuple
+from typing import TYPE_CHECKING, Any, Dict, Generator, Iterator, List, Mapping, Optional, Sequence, Tuple
 
 from . import CONTRACT, attempt, begun, estate, host
 from .atomic import file_sha256, read_json, sync_folder, write_json
@@ -64,11 +64,11 @@ def handover_look(agent: Agent, to: str, named: Mapping[str, str], ended: Sequen
     Returns
     -------
     dict
-        `to` (absolute), `new` (no home yet), `group` (who may read it), `copy` and `here` (`bytes`, `files`), `sweeps`
-        (`name`, `as`, `attempts`), `data`, `notes` (lines of the journal to come), `open` (attempts that wait, run, or
-        of which nobody knows), `conflicts` (what stands there with other content), `room` (what may be written there),
-        `outside` (data sets whose volumes lie in this user's own folders, and are not copied), `left_out` (links and
-        the like).
+        `to` (absolute), `new` (no home yet), `same_names` (patients have the same pseudonyms there), `group` (who may
+        read it), `copy` and `here` (`bytes`, `files`), `sweeps` (`name`, `as`, `attempts`), `data`, `known` (data sets
+        that are registered there), `notes` (lines of the journal to come), `open` (attempts that wait, run, or of which
+        nobody knows), `conflicts` (what stands there with other content), `room` (what may be written there), `outside`
+        (data sets whose volumes lie in this user's own folders, and are not copied), `left_out` (links and the like).
 
     Raises
     ------
@@ -100,13 +100,15 @@ def handover(
         work.begin()
         with shared_lock(work.page.path + ".lock", wait=0, expiry=DAY):
             yield from work.copy(int(plan["copy"]["bytes"]))
+            after = _Handover(agent, to, named, ended)
+            now = after.plan()
+            after.finish(now)
     except OSError as error:
         raise disk_error(error, work.to.path) from error
     finally:
         os.umask(before)
-    after = _Handover(agent, to, named, ended).plan()
     deletable = {"path": agent.home.path, **weigh(agent.home.path)}
-    return {**plan, "id": work.id, "deletable": deletable, "added": bool(after["open"] or after["copy"]["files"])}
+    return {**plan, "id": after.id, "deletable": deletable, "added": bool(now["open"] or now["copy"]["files"])}
 
 
 class _Handover:
@@ -116,7 +118,8 @@ class _Handover:
         self._check(named)
         self.identity = open_home(self.home.path, create=False)[1]
         self.new = self._is_new()
-        self.id = str(self.identity["id"] if self.new else open_home(self.to.path, create=False)[1]["id"])
+        theirs = self.identity if self.new else open_home(self.to.path, create=False)[1]
+        self.id, self.same_names = str(theirs["id"]), theirs["secret"] == self.identity["secret"]
         self.page = Page(self.to, str(self.identity["id"]))
         self.estate = Estate(self.home, self.to, {**self.page.sweeps, **named})
         self.proofs = {(row[0], row[1], row[2]): str(row[3]) for row in ended}
@@ -133,7 +136,8 @@ class _Handover:
         if unknown:
             text = "{} has no sweep {}; it has {}"
             raise UsageError(text.format(here, unknown[0], ", ".join(names) or "none"), "--as OLD=NEW")
-        taken = [new for new in named.values() if new in names or not valid_name(new)]
+        chosen = list(named.values())
+        taken = [new for new in chosen if new in names or chosen.count(new) > 1 or not valid_name(new)]
         if taken:
             raise UsageError("{} cannot be the other name of a sweep".format(taken[0]), "choose one that is free")
 
@@ -158,6 +162,7 @@ class _Handover:
         return {
             "to": self.to.path,
             "new": self.new,
+            "same_names": self.same_names,
             "group": _group_name(self.group),
             "copy": _sum(todo),
             "here": _sum(here),
@@ -168,7 +173,7 @@ class _Handover:
             "open": self._open(),
             "conflicts": sorted(conflicts),
             "room": room(self.to.path),
-            "outside": list(_outside(self.home)),
+            "outside": list(estate.outside(self.home)),
             "left_out": self.estate.left_out,
         }
 
@@ -216,7 +221,7 @@ class _Handover:
         os.makedirs(os.path.dirname(self.page.path), exist_ok=True)
 
     def copy(self, total: int) -> Iterator[List[int]]:
-        """Copy, verify, note; at the end let attempts appear, then the journal's lines, then the home itself."""
+        """Copy, verify, note; send bytes done and to do."""
         done, told = 0, time.monotonic()
         with open(self.page.path, "ab", buffering=0) as page:
             self._write(page, *({"sweep": name, "as": self.estate.name(name)} for name in self.home.sweep_names()))
@@ -230,7 +235,19 @@ class _Handover:
                     told = time.monotonic()
                     yield [done, total]
             os.fsync(page.fileno())
-        self._settle()
+
+    def finish(self, now: Reply) -> None:
+        """Let attempts appear that are whole (`now`: the plan after the copy), then notes, then the home itself."""
+        grows = {(row["sweep"], row["job"], row["attempt"]) for row in now["open"]}
+        lacking = {
+            "/".join(piece.target.split("/")[:4]) for piece, state in zip(self.pieces, self.states) if state == COPY
+        }
+        for folder in self.home.run_folders():
+            key = (folder.sweep, folder.job_id, folder.attempt)
+            target = self.to.attempt(self.estate.name(folder.sweep), folder.job_id, folder.attempt)
+            whole = os.path.relpath(target.path, self.to.path).replace(os.sep, "/") not in lacking
+            if key not in grows and whole and os.path.isdir(estate.beside(target)):
+                self._appear(target, self.proofs.get(key))
         self._journal()
         self._identity()
 
@@ -262,19 +279,15 @@ class _Handover:
                 os.unlink(part)
         return _line(piece, digest)
 
-    def _settle(self) -> None:
-        """Let attempts appear, each as a whole; those whose end only this home's hosts could prove get the proof."""
-        for folder in self.home.run_folders():
-            target = self.to.attempt(self.estate.name(folder.sweep), folder.job_id, folder.attempt)
-            beside = estate.beside(target)
-            if os.path.isdir(beside):
-                proof = self.proofs.get((folder.sweep, folder.job_id, folder.attempt))
-                if proof:
-                    told = {"contract": CONTRACT, "at": time.time(), "host": host.name(), "proof": proof}
-                    write_json(RunFolder(beside).ended, told)
-                begun.note(target)
-                os.rename(beside, target.path)
-                sync_folder(os.path.dirname(target.path))
+    def _appear(self, target: RunFolder, proof: Optional[str]) -> None:
+        """Let an attempt appear; one whose end only this home's hosts could prove gets the proof."""
+        beside = estate.beside(target)
+        if proof:
+            told = {"contract": CONTRACT, "at": time.time(), "host": host.name(), "proof": proof}
+            write_json(RunFolder(beside).ended, told)
+        begun.note(target)
+        os.rename(beside, target.path)
+        sync_folder(os.path.dirname(target.path))
 
     def _lines(self) -> Iterator[Reply]:
         """Notes, tags and fences that are not there yet."""
@@ -355,19 +368,3 @@ def _conflict(groups: List[str], to: str) -> OrchError:
         "orch handover with {}".format(again) if sweeps else "name another folder: patients must keep their pseudonyms"
     )
     return OrchError(text, hint, conflicts=groups)
-
-
-def _outside(home: Home) -> Iterator[Reply]:
-    """Data sets whose volumes go when the account goes."""
-    own = os.path.join(os.path.realpath(os.path.expanduser("~")), "")
-    inside = os.path.join(os.path.realpath(home.path), "")
-    for name in sorted(listing(home.data)):
-        cases = (read_json(home.manifest(name)) or {}).get("cases") or ()
-        paths = {os.path.realpath(str(case.get(key) or "/")) for case in cases for key in ("image", "label")}
-        lost = sorted(path for path in paths if path.startswith(own) and not path.startswith(inside))
-        if lost:
-            yield {
-                "data": name,
-                "files": len(lost),
-                "folder": os.path.commonpath([os.path.dirname(one) for one in lost]),
-            }

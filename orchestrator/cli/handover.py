@@ -102,6 +102,8 @@ def _tell(plan: Mapping[str, Any], contact: Contact, out: Output) -> None:
         out.warning(f"{volumes} will go with the account ({row['folder']}): only its registration is copied")
     if plan["known"]:
         out.note(f"  registered there with the same contents: {listed(plan['known'])}; that registration counts")
+    if plan["data"] and not plan["same_names"]:
+        out.warning("patients have other pseudonyms there: results of before and after are not matched by patient")
     if plan["left_out"]:
         out.warning(f"links, special files and what cannot be read are left out: {listed(plan['left_out'])}")
 

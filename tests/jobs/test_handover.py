@@ -217,6 +217,7 @@ def test_a_sweep_of_the_same_name_stays_and_ours_gets_another(left: LocalHost, t
     assert "--as s=s-2" in caught.value.hint and tree(group) == before
     with pytest.raises(UsageError, match="cannot be the other name"):
         hand_over(left, group, s="../s")
+    assert not look(left, group)["same_names"]
 
     hand_over(left, group, s="s-2")
     assert states(there) == {"theirs": "done", "done": "done", "failed": "failed", "lost": "interrupted"}
@@ -298,6 +299,30 @@ def _trace(number: int) -> None:
         return line if ours else None
 
     sys.settrace(call)
+
+
+def test_an_attempt_that_grows_while_it_is_copied_does_not_appear_in_halves(
+    left: LocalHost, group: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Injected: once its other files have been copied, a program that outlived its job writes into a run folder."""
+    monkeypatch.setattr("jobs.handover.TICK", -1.0)  # a word after each file
+    done = next(folder for folder in left.home.run_folders() if Path(folder.path, "work").is_dir())
+    umask = os.umask(0o077)
+    try:
+        stream = handover(_agent(left.home.path), str(group), {}, proofs(left))
+        while not list(group.glob(f"runs/s/{done.job_id}/.*/log.txt")):
+            next(stream)
+        Path(done.path, "late").write_text("x")
+        with pytest.raises(StopIteration) as stopped:
+            while True:
+                next(stream)
+    finally:
+        os.umask(umask)
+    there = Home(str(group))
+    assert stopped.value.value["added"] and len(list(there.run_folders())) == 2
+    assert not Path(there.attempt("s", done.job_id, 1).path).exists()
+    assert hand_over(left, group)["added"] is False
+    assert Path(there.attempt("s", done.job_id, 1).path, "late").read_text() == "x"
 
 
 @pytest.mark.slow
