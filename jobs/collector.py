@@ -126,6 +126,7 @@ class Collector:
             yield from self._attempt(key)
 
     def _attempt(self, key: Key) -> Iterator[Dict[str, Any]]:
+        self._queued.discard(key)  # its line has been read, so no list will say it again
         folder = self.home.attempt(*key)
         job = read_job(folder)
         if job is None:

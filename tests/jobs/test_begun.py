@@ -16,6 +16,7 @@ from jobs.attempt import publish
 from jobs.collector import Collector
 from jobs.errors import DiskError
 from jobs.folder import Home, HostFolder
+from jobs.lease import take
 from jobs.queue import Queue
 from jobs.spec import Cell, JobSpec
 from jobs.wire import Wire
@@ -231,6 +232,25 @@ def test_looks_between_the_line_and_the_folder_lose_nothing(orch_home: Home, tmp
     assert publish(folder, job, {}, local)
     assert len(states(collector)) == 1
     assert collector.since != line
+
+
+def test_what_begins_while_a_look_is_under_way_is_followed_to_its_end(orch_home: Home, tmp_path: Path) -> None:
+    """Injected: an attempt, noted before a look, appears after the look has told that it waits. Lost: nothing."""
+    local = HostFolder(str(tmp_path / "local"))
+    job = JobSpec("s", "a", {}, Cell("command", {}), ("/bin/true",), str(tmp_path)).to_json()
+    folder = orch_home.attempt("s", job["id"], 1)
+    collector = Collector(orch_home, local, [])
+    assert states(collector) == []
+    Queue(orch_home, machine.name()).add([{**job, "attempt": 1}])
+    lock = take(local.attempt_lock(folder))
+    assert lock is not None and publish(folder, job, {}, local)
+    Path(folder.path).rename(tmp_path / "not yet")
+    look = collector.reports()
+    assert next(look)["verdict"]["state"] == "queued"
+    (tmp_path / "not yet").rename(folder.path)
+    assert [report["verdict"]["state"] for report in look] == ["running"]
+    os.close(lock)
+    assert states(collector) == ["interrupted"]
 
 
 def states(collector: Collector) -> list[str]:
