@@ -28,12 +28,18 @@ def open_home(path: str, create: bool = True, secret: str = "") -> "tuple[Home, 
     NoHome
         There is none and `create` is false.
     ContractError
-        A newer orch wrote it.
+        A newer orch wrote it, or it is another person's.
     DiskError
         It cannot be written.
     """
     home = Home(os.path.abspath(os.path.expanduser(path)))
-    identity = read_json(home.identity)
+    try:
+        identity = read_json(home.identity)
+    except PermissionError as error:
+        text = "{} is somebody else's: it cannot be read".format(home.path)
+        raise ContractError(
+            text, "a home for several: chmod g+rwxs its folder when it is new; or --home FOLDER"
+        ) from error
     if identity is None:
         if not create:
             raise NoHome("no orch home at {}".format(home.path), "orch init, or name another: --home FOLDER")
@@ -104,7 +110,8 @@ def host_folder(home: Home, home_id: str) -> HostFolder:
             text = "{} belongs to somebody else".format(folder)
             raise ContractError(text, "set ORCH_LOCAL to a local folder of yours")
     if mask(home.path) == SHARED:
-        _show(root, local, os.stat(home.path).st_gid)
+        with contextlib.suppress(PermissionError):  # not of the group (root, or its owner): then nobody looks in
+            _show(root, local, os.stat(home.path).st_gid)
     return local
 
 

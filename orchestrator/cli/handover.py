@@ -55,6 +55,8 @@ def run(args: Namespace, settings: Settings, out: Output) -> int:
         wanted = {"to": to, "named": named, "ended": ended}
         plan = contact.wire.call("handover_look", **wanted)
         _tell(plan, contact, out)
+        for name, error in fleet.silent.items() if plan["open"] else ():
+            out.warning(f"{name} does not answer, and may know more: {error.message}")
         if args.dry_run:
             out.json(plan)
             _tell_obstacles(plan, out)

@@ -38,6 +38,7 @@ from jobs import (  # noqa: F401
 )
 from jobs import host as this_host
 from jobs.agent import Agent
+from jobs.errors import OrchError
 from jobs.spec import Cell, JobSpec, Resources
 
 ANA = 20000 + 2 * (os.getpid() % 10000)  # nobody else's on this machine, nor those of another worker of pytest
@@ -144,6 +145,26 @@ def test_two_people_see_one_truth_while_jobs_run_and_after(group: Path, open_gro
     settle()
     wanted["long"] = "done"
     assert as_user(BEN, lambda: truth(group)) == as_user(ANA, lambda: truth(group)) == wanted
+
+
+def test_another_persons_home_is_refused_in_words(group: Path) -> None:
+    """Also as a place for a handover."""
+    own = group.parent / "own"
+    own.mkdir(0o700)
+    os.chown(own, ANA, ANA)
+    as_user(ANA, lambda: submit(own, job("a", "true")))
+    settle()
+    own.chmod(0o755)
+
+    def refused(work: Callable[[], Any]) -> str:
+        try:
+            work()
+        except OrchError as error:
+            return error.message
+        return ""
+
+    assert "somebody else's" in as_user(BEN, lambda: refused(lambda: agent(own)))
+    assert "home of one person" in as_user(BEN, lambda: refused(lambda: _handed(group, own)))
 
 
 def test_what_is_written_is_the_groups_and_nobody_elses(group: Path) -> None:
