@@ -253,6 +253,24 @@ def test_what_begins_while_a_look_is_under_way_is_followed_to_its_end(orch_home:
     assert states(collector) == ["interrupted"]
 
 
+@pytest.mark.parametrize("looks", [1, 3])
+def test_what_begins_during_the_first_look_is_followed_to_its_end(orch_home: Home, tmp_path: Path, looks: int) -> None:
+    """Injected: at the first look of a connection an attempt has its line, but no folder yet. Lost: nothing."""
+    local = HostFolder(str(tmp_path / "local"))
+    job = JobSpec("s", "a", {}, Cell("command", {}), ("/bin/true",), str(tmp_path)).to_json()
+    folder = orch_home.attempt("s", job["id"], 1)
+    Queue(orch_home, machine.name()).add([{**job, "attempt": 1}])
+    lock = take(local.attempt_lock(folder))
+    assert lock is not None and publish(folder, job, {}, local)
+    Path(folder.path).rename(tmp_path / "not yet")
+    collector = Collector(orch_home, local, [])
+    assert [states(collector) for _ in range(looks)] == [["queued"], [], []][:looks]
+    (tmp_path / "not yet").rename(folder.path)
+    assert states(collector) == ["running"]
+    os.close(lock)
+    assert states(collector) == ["interrupted"]
+
+
 def states(collector: Collector) -> list[str]:
     return [report["verdict"]["state"] for report in collector.reports()]
 
