@@ -24,11 +24,7 @@ from .errors import NotFound, OrchError, UsageError, disk_error
 from .events import EventWriter, read
 from .folder import RunFolder
 from .holds import Holds
-<<<<<<< HEAD
 from .homes import host_folder, mask, open_home
-=======
-from .homes import open_home, private_folder
->>>>>>> main
 from .lease import holding
 from .queue import Entry, Queue, waiting_everywhere
 from .state import ENDED, RUNNING, Verdict, judge
@@ -63,14 +59,9 @@ class Agent:
             How this user shares the cards from now on (`courtesy.Wishes`); None: as before.
         """
         self.home, identity = open_home(home, create)
-<<<<<<< HEAD
-        os.umask(mask(self.home.path))
         self.local = host_folder(self.home, identity["id"])
-=======
-        self.local = HostFolder.of(identity["id"])
-        private_folder(self.local.path)
         kept.keep(os.path.dirname(self.local.path))
->>>>>>> main
+        os.umask(mask(self.home.path))
         self.queue = Queue(self.home, host.name())
         attempt.replay_spool(self.local)
         if courtesy is not None and courtesy != (read_json(self.local.wishes) or {}):

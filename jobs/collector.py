@@ -89,8 +89,6 @@ class Collector:
             for key in self._unended(noted, only):
                 yield from self._unless_final(key)
         yield from self._entries(only)
-        if noted is None:
-            late = self._about_to_begin(now)
         for sweep, job_id in self._followed:  # in the queue when the folders were looked at, begun when the queue was
             yield from self._job(sweep, job_id)
         self._followed.clear()
@@ -100,11 +98,6 @@ class Collector:
             yield from self._unless_final(key)
         if late is not None and len(appeared) == len(late):  # else the same lines are read next time
             self._since, self._only = now, only
-
-    def _about_to_begin(self, now: Optional[begun.Told]) -> List[Key]:
-        """Attempts told of as waiting although a list has their line: no later one will say that they began."""
-        lines = begun.between(self.home, dict.fromkeys(now, 0), now) if now and self._queued else None
-        return [key for key in lines or () if key in self._queued]
 
     def _noted(self, now: Optional[begun.Told], only: Wanted) -> Optional[List[Key]]:
         """Attempts that began since the last look; None when to tell them takes a look at every folder."""
@@ -142,11 +135,7 @@ class Collector:
             yield from self._attempt(key)
 
     def _attempt(self, key: Key) -> Iterator[Dict[str, Any]]:
-<<<<<<< HEAD
-        self._queued.discard(key)  # its line has been read, so no list will say it again
-=======
         self._queued.discard(key)
->>>>>>> main
         folder = self.home.attempt(*key)
         job = read_job(folder)
         if job is None:

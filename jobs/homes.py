@@ -99,24 +99,15 @@ def host_folder(home: Home, home_id: str) -> HostFolder:
         It cannot be made.
     """
     local = HostFolder.of(home_id)
-    root = os.path.dirname(local.path)
-    try:
-        os.makedirs(root, 0o700, exist_ok=True)
-        os.makedirs(local.path, 0o700, exist_ok=True)
-    except OSError as error:
-        raise disk_error(error, local.path) from error
-    for folder in (root, local.path):
-        if os.lstat(folder).st_uid != os.getuid():
-            text = "{} belongs to somebody else".format(folder)
-            raise ContractError(text, "set ORCH_LOCAL to a local folder of yours")
+    private_folder(local.path)
     if mask(home.path) == SHARED:
         with contextlib.suppress(PermissionError):  # not of the group (root, or its owner): then nobody looks in
-            _show(root, local, os.stat(home.path).st_gid)
+            _show(local, os.stat(home.path).st_gid)
     return local
 
 
-def _show(root: str, local: HostFolder, group: int) -> None:
-    os.chmod(root, 0o711)
+def _show(local: HostFolder, group: int) -> None:
+    os.chmod(os.path.dirname(local.path), 0o711)
     for folder in (local.path, local.locks, local.spool):
         os.makedirs(folder, exist_ok=True)
         about = os.stat(folder)

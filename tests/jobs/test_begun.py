@@ -16,11 +16,7 @@ from jobs.attempt import publish, record_exit
 from jobs.collector import Collector
 from jobs.errors import DiskError
 from jobs.folder import Home, HostFolder
-<<<<<<< HEAD
-from jobs.lease import take
-=======
 from jobs.lease import holding
->>>>>>> main
 from jobs.queue import Queue
 from jobs.spec import Cell, JobSpec
 from jobs.wire import Wire
@@ -244,48 +240,12 @@ def test_looks_between_the_line_and_the_folder_lose_nothing(
     assert collector.since != line
 
 
-<<<<<<< HEAD
-def test_what_begins_while_a_look_is_under_way_is_followed_to_its_end(orch_home: Home, tmp_path: Path) -> None:
-    """Injected: an attempt, noted before a look, appears after the look has told that it waits. Lost: nothing."""
-    local = HostFolder(str(tmp_path / "local"))
-    job = JobSpec("s", "a", {}, Cell("command", {}), ("/bin/true",), str(tmp_path)).to_json()
-    folder = orch_home.attempt("s", job["id"], 1)
-    collector = Collector(orch_home, local, [])
-    assert states(collector) == []
-    Queue(orch_home, machine.name()).add([{**job, "attempt": 1}])
-    lock = take(local.attempt_lock(folder))
-    assert lock is not None and publish(folder, job, {}, local)
-    Path(folder.path).rename(tmp_path / "not yet")
-    look = collector.reports()
-    assert next(look)["verdict"]["state"] == "queued"
-    (tmp_path / "not yet").rename(folder.path)
-    assert [report["verdict"]["state"] for report in look] == ["running"]
-    os.close(lock)
-    assert states(collector) == ["interrupted"]
-
-
-@pytest.mark.parametrize("looks", [1, 3])
-def test_what_begins_during_the_first_look_is_followed_to_its_end(orch_home: Home, tmp_path: Path, looks: int) -> None:
-    """Injected: at the first look of a connection an attempt has its line, but no folder yet. Lost: nothing."""
-=======
 def test_a_job_that_a_full_look_found_running_is_followed_to_its_end(orch_home: Home, tmp_path: Path) -> None:
     """Injected: a second list, as when two watchers each make the first one; the look at everything that follows."""
->>>>>>> main
     local = HostFolder(str(tmp_path / "local"))
     job = JobSpec("s", "a", {}, Cell("command", {}), ("/bin/true",), str(tmp_path)).to_json()
     folder = orch_home.attempt("s", job["id"], 1)
     Queue(orch_home, machine.name()).add([{**job, "attempt": 1}])
-<<<<<<< HEAD
-    lock = take(local.attempt_lock(folder))
-    assert lock is not None and publish(folder, job, {}, local)
-    Path(folder.path).rename(tmp_path / "not yet")
-    collector = Collector(orch_home, local, [])
-    assert [states(collector) for _ in range(looks)] == [["queued"], [], []][:looks]
-    (tmp_path / "not yet").rename(folder.path)
-    assert states(collector) == ["running"]
-    os.close(lock)
-    assert states(collector) == ["interrupted"]
-=======
     collector = Collector(orch_home, local, [])
     assert states(collector) == ["queued"]
     Path(orch_home.begun(machine.name()), machine.boot_id() + "-another").touch()
@@ -295,7 +255,6 @@ def test_a_job_that_a_full_look_found_running_is_followed_to_its_end(orch_home: 
         assert states(collector) == ["running"]
     record_exit(folder, {"status": 0, "stopped": False, "began": True, "started": 1.0, "ended": 2.0}, local)
     assert states(collector) == ["done"]
->>>>>>> main
 
 
 def states(collector: Collector) -> list[str]:
