@@ -90,8 +90,9 @@ def test_a_model_from_which_another_job_reads_stays(host: LocalHost) -> None:
     job, held = host.job("j", sh(FAILS_FIRST)), host.job("held", ("/bin/sleep", "600"))
     host.run(job)
     host.run(job)
-    host.submit(held, host.job("reader", ("/bin/cat", str(host.folder(job, 1).checkpoint("best")))), parallel=1)
+    host.submit(held, parallel=1)
     until(lambda: host.state(held) == "running")
+    host.submit(host.job("reader", ("/bin/cat", str(host.folder(job, 1).checkpoint("best")))))
     old_runs(host)
     assert look(host) == {}
     host.wire.call("stop", jobs=[("s", held["id"])], grace=0)
