@@ -72,9 +72,9 @@ def test_the_only_model_of_a_job_stays(host: LocalHost) -> None:
 def test_nothing_of_a_job_that_runs_or_waits_goes(host: LocalHost) -> None:
     held = host.job("held", ("/bin/sleep", "600"))
     job = host.job("j", sh(MODELS + "case $ORCH_RUN in *attempt-03) sleep 600;; *attempt-01) exit 1;; esac"))
+    host.run(job, parallel=1)
     host.run(job)
-    host.run(job)
-    host.submit(held, parallel=1)
+    host.submit(held)
     until(lambda: host.state(held) == "running")
     host.submit(job, again=[job["id"]])
     old_runs(host)
@@ -88,9 +88,9 @@ def test_nothing_of_a_job_that_runs_or_waits_goes(host: LocalHost) -> None:
 def test_a_model_from_which_another_job_reads_stays(host: LocalHost) -> None:
     """Not the one that counts: whoever queued a job with its path wants that one."""
     job, held = host.job("j", sh(FAILS_FIRST)), host.job("held", ("/bin/sleep", "600"))
+    host.run(job, parallel=1)
     host.run(job)
-    host.run(job)
-    host.submit(held, parallel=1)
+    host.submit(held)
     until(lambda: host.state(held) == "running")
     host.submit(host.job("reader", ("/bin/cat", str(host.folder(job, 1).checkpoint("best")))))
     old_runs(host)

@@ -48,10 +48,10 @@ def test_code_in_use_stays(host: LocalHost) -> None:
     """Pinned by a sweep; of an attempt that runs; of a job that waits; of one that failed; and what is not old."""
     pinned, runs, waits, failed, young, free = (snapshot(host, number) for number in range(6))
     os.utime(young)
-    host.submit(host.job("f", ("/bin/false", str(failed))))
+    host.submit(host.job("f", ("/bin/false", str(failed))), parallel=1)
     host.finish(1)
     jobs = [host.job("r", ("/bin/sleep", "600"), cwd=str(runs)), host.job("w", python(waits))]
-    host.submit(*jobs, parallel=1)
+    host.submit(*jobs)
     until(lambda: host.states() == ["failed", "queued", "running"])
     host.wire.call("submit", record=record(pinned.name), jobs=[])
     for path in (pinned, runs, waits, failed):
