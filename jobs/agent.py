@@ -22,9 +22,9 @@ from . import CONTRACT, __version__, attempt, host, kept, stop
 from .atomic import read_json, stamp, write_json
 from .errors import NotFound, OrchError, UsageError, disk_error
 from .events import EventWriter, read
-from .folder import HostFolder, RunFolder
+from .folder import RunFolder
 from .holds import Holds
-from .homes import open_home, private_folder
+from .homes import host_folder, mask, open_home
 from .lease import holding
 from .queue import Entry, Queue, waiting_everywhere
 from .state import ENDED, RUNNING, Verdict, judge
@@ -59,9 +59,9 @@ class Agent:
             How this user shares the cards from now on (`courtesy.Wishes`); None: as before.
         """
         self.home, identity = open_home(home, create)
-        self.local = HostFolder.of(identity["id"])
-        private_folder(self.local.path)
+        self.local = host_folder(self.home, identity["id"])
         kept.keep(os.path.dirname(self.local.path))
+        os.umask(mask(self.home.path))
         self.queue = Queue(self.home, host.name())
         attempt.replay_spool(self.local)
         if courtesy is not None and courtesy != (read_json(self.local.wishes) or {}):
@@ -80,7 +80,7 @@ class Agent:
 
         An idle host has neither, and is spared the keeper's imports.
         """
-        if not self.queue.batches() and not (os.path.isdir(self.local.locks) and os.listdir(self.local.locks)):
+        if not self.queue.mine() and not (os.path.isdir(self.local.locks) and os.listdir(self.local.locks)):
             return False
         from .keeper import rouse
 
@@ -197,6 +197,9 @@ class Agent:
         verdict = self.verdict(last)
         if verdict.state != RUNNING:
             return "had ended" if verdict.state in ENDED else verdict.reason
+        stranger = host.stranger(last.path)
+        if stranger and host.user():  # root may signal anybody
+            return "is {}'s: only they can stop it".format(stranger)
         first = stop.ask(last, by, grace)
         place = attempt.place_of(attempt.read_job(last), self.local)
         return "asked to stop" if stop.wake(last, place, first) else "had ended"
@@ -320,6 +323,8 @@ VERBS: Dict[str, str] = {
     **dict.fromkeys(("release", "courtesies"), "releasing"),
     **dict.fromkeys(("files_of", "send"), "sending"),
     **dict.fromkeys(LOCAL, "vscode_local"),
+    **dict.fromkeys(("gc_look", "gc_park", "gc_parked", "gc_empty", "gc_restore"), "gc"),
+    **dict.fromkeys(("handover_proofs", "handover_look", "handover"), "handover"),
 }
 HOMELESS = ("open", "probe", *TRUTHS, *SERVERS, *LOCAL, "environments", "survey", "ask_program")  # need no open home
 

@@ -56,6 +56,7 @@ class Handing:
         self.most = 0  # jobs in one array; 0: not asked yet
         self.ceiling: Optional[int] = None  # jobs of this user at which Slurm admitted no more, when it last said so
         self.listed = 0  # jobs that Slurm has of this user
+        self.left = 0  # entries that Slurm did not take when it was last asked
 
     @property
     def busy(self) -> bool:
@@ -65,8 +66,8 @@ class Handing:
     @property
     def word(self) -> str:
         """Why Slurm does not have all that waits, for who asks for the state of it; empty when it has."""
-        said = refusal(self.local) if self.waiting else ""
-        return "{}; {} jobs are in Slurm, {} wait for it".format(said, self.listed, len(self.waiting)) if said else ""
+        said = refusal(self.local) if self.left else ""
+        return "{}; {} jobs are in Slurm, {} wait for it".format(said, self.listed, self.left) if said else ""
 
     def add(self, entry: Entry) -> None:
         """Take an entry that Slurm is to start."""
@@ -148,7 +149,9 @@ class Handing:
         if entries and (asked_again or (room or 0) > 0):
             self.most = self.most or min(CHUNK, slurm.array_limit())
             self._submit_all(entries, room)
-        return held + self._held(handed)
+        held += self._held(handed)
+        self.left = len(set(self.waiting) - {key for array in self.arrays for key in array.keys})
+        return held
 
     def _submit_all(self, entries: List[Entry], room: Optional[int]) -> None:
         """Submit in arrays: as many at once as Slurm admits, halved until it takes them.
@@ -171,7 +174,9 @@ class Handing:
                 elif refusal in (refusals.FULL, refusals.LARGE) and len(some) > 1:
                     size, probes = len(some) // 2, False
                     self.most = size if refusal == refusals.LARGE else self.most
-                elif refusal != refusals.FINAL:
+                elif refusal == refusals.FINAL:
+                    break
+                else:
                     return
 
     def _held(self, handed: "Set[Key]") -> List[Entry]:
@@ -210,8 +215,8 @@ class Handing:
 
     def _owe(self, entry: Entry) -> None:
         path = self.local.attempt_lock(self.home.attempt(*entry.key))
-        os.makedirs(os.path.dirname(path), 0o700, exist_ok=True)
-        os.close(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600))
+        os.makedirs(os.path.dirname(path), 0o750, exist_ok=True)
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT, 0o640))
 
     def _refused(self, array: Array, entries: List[Entry], refusal: refusals.Refusal) -> Optional[str]:
         """Not all that sbatch calls a failure is one: Slurm is asked whether it has the array all the same."""
@@ -221,7 +226,7 @@ class Handing:
         if job:
             self._taken(array, job)
             return None
-        if refusal.kind in (refusals.FULL, refusals.UNSURE):
+        if refusal.kind != refusals.LARGE:
             self.refused_until = time.monotonic() + AGAIN
         if refusal.kind == refusals.UNSURE:  # it may still turn up
             self.arrays.append(array._replace(at=time.time()))
