@@ -95,6 +95,19 @@ def test_sbatch_that_fails_after_it_was_accepted_doubles_nothing(
     assert len(arrays(slurm, "late")) == 1
 
 
+def test_sbatch_that_answers_late_doubles_nothing(
+    ground: Ground, slurm: Slurm, program: Callable[[str, str], Path]
+) -> None:
+    """Injected: each sbatch answers 4 s after Slurm accepted: the jobs have ended by then. Lost, doubled: nothing."""
+    program("sbatch", f'#!/bin/sh\nsaid=$({SBATCH} "$@") && sleep 4 && echo "$said"\n')
+    ground.sweep("slow", f"echo {{n}} >> {ground.project}/ran", "{n: 1..6}")
+    done = ground.orch("sweep", "slow")
+    assert done.code == 0, done.err
+    assert ground.ran() == ["1", "2", "3", "4", "5", "6"]
+    ground.settle()
+    assert len(arrays(slurm, "slow")) == 1
+
+
 def test_a_keeper_killed_in_the_middle_of_sbatch_doubles_nothing(
     ground: Ground, slurm: Slurm, program: Callable[[str, str], Path]
 ) -> None:
