@@ -12,6 +12,7 @@ is published once.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
 import json
@@ -27,6 +28,7 @@ from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional, Seq
 
 from . import CONTRACT, slurm
 from .atomic import read_json, write_bytes, write_json
+from .envs import architecture
 from .errors import OrchError
 from .folder import Home
 from .host import stranger
@@ -151,13 +153,24 @@ def submit(array: Array, entry: Entry, parallel: int, package: str) -> str:
     """
     job = entry.job
     boot = "import sys; sys.path.insert(0, sys.argv[1]); from jobs.slurmtask import main; main(sys.argv[2])"
-    command = [sys.executable, "-I", "-S", "-B", "-c", boot, package, array.folder]
+    command = [
+        (slurm.asked(job) or {}).get("interpreter") or sys.executable,
+        "-I",
+        "-S",
+        "-B",
+        "-c",
+        boot,
+        package,
+        array.folder,
+    ]
     parameters = _parameters(job, slurm.asked(job) or {}, array, parallel)
     request = {"folder": array.folder, "tasks": len(array.keys), "parameters": parameters}
     text = json.dumps({**request, "command": "exec " + " ".join(map(shlex.quote, command))})
     tried = []
     for python in _pythons(job):
         done = _submitit(python, text)
+        if done is None:
+            continue
         if done.returncode == 0:
             return str(json.loads(done.stdout.splitlines()[-1])["job"])
         if done.returncode != _NO_SUBMITIT:
@@ -167,7 +180,8 @@ def submit(array: Array, entry: Entry, parallel: int, package: str) -> str:
     raise OrchError(text, "{} -m pip install submitit".format(tried[0]))
 
 
-def _submitit(python: str, request: str) -> "subprocess.CompletedProcess[str]":
+def _submitit(python: str, request: str) -> "Optional[subprocess.CompletedProcess[str]]":
+    """Run the program above; None: this Python is made for another processor than the login node's."""
     words = [python, "-I", "-B", "-c", _SUBMIT]
     try:
         child = subprocess.Popen(
@@ -180,6 +194,8 @@ def _submitit(python: str, request: str) -> "subprocess.CompletedProcess[str]":
             start_new_session=True,
         )
     except OSError as error:
+        if error.errno == errno.ENOEXEC:
+            return None
         raise OrchError("{} cannot be started: {}".format(python, error.strerror), "orch config python") from error
     try:
         out, said = child.communicate(request, SBATCH_LIMIT)
@@ -199,8 +215,9 @@ def _refusal(said: str) -> str:
 
 def _pythons(job: Mapping[str, Any]) -> List[str]:
     """Where submitit may be: in the Python that the site file names, in the job's environment, in ours."""
+    python = (slurm.asked(job) or {}).get("python")
     named = [
-        (slurm.asked(job) or {}).get("python"),
+        python.get(architecture()) if isinstance(python, dict) else python,
         job["argv"][0] if "python" in os.path.basename(job["argv"][0]) else None,
     ]
     return list(dict.fromkeys(python for python in [*named, sys.executable] if python and os.path.isabs(python)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from typing import TYPE_CHECKING, Any, Dict, Iterator, List, Mapping, Optional
+from typing import TYPE_CHECKING, Any, Dict, Iterator, List, Mapping, Optional, Sequence
 
 from . import CONTRACT, disktest, envs, host, limits
 from .aside import aside
@@ -22,38 +22,36 @@ if TYPE_CHECKING:
 Reply = Dict[str, Any]
 
 
-def brief(agent: Agent, sweep: Optional[str] = None, slurm: Optional[Mapping[str, Any]] = None) -> Reply:
+def brief(agent: Agent, sweep: Optional[str] = None, slurm: Sequence[Mapping[str, Any]] = ()) -> Reply:
     """Return what this host has, and what its home knows of a sweep.
 
     Parameters
     ----------
     slurm:
-        What Slurm is asked for here (`partition`); None: it has no scheduler.
+        What Slurm is asked for here, once for each architecture (`slurmparts.part`); empty: it has no scheduler.
 
     Returns
     -------
     dict
-        `arch`, `cpus`, `cards` and `cards_reason`; `slurm`: cores and cards of its partition, or None; `environment`:
-        the newest one that is verified, or None, and `environments`: state and reason of each; `live`: attempts that
-        have begun and not ended here; `disk`: what a plain user may still write (`free_bytes`, `free_files`, None
-        where the system does not tell); `data`: `summary` of each registered data set; `splits` by data set; `record`:
-        the sweep's record, and `pinned`: names and hashes of the code it is pinned to, or None; `codes`: the snapshots
-        that are here.
+        `arch`, `cpus`, `cards` and `cards_reason`; `parts`: for each that is asked of Slurm what its jobs find in place
+        of these (`slurmparts.part`); `environment`: the newest one that is verified, or None, and `environments`: state
+        and reason of each; `live`: attempts that have begun and not ended here; `disk`: what a plain user may still
+        write (`free_bytes`, `free_files`, None where the system does not tell); `data`: `summary` of each registered
+        data set; `splits` by data set; `record`: the sweep's record, and `pinned`: names and hashes of the code it is
+        pinned to, or None; `codes`: the snapshots that are here.
     """
     from .gpu import look
-    from .slurm import capacity
+    from .slurmparts import environments, part
 
     seen = look()
-    found = envs.found(agent.home)
     record = read_json(agent.home.sweep(sweep)) if sweep else None
     return {
         "arch": envs.architecture(),
         "cpus": limits.cpus().value or 1,
         "cards": [card.to_json() for card in seen.cards],
         "cards_reason": seen.reason,
-        "slurm": capacity(slurm.get("partition")) if slurm is not None else None,
-        "environment": next((env for env in found if env["state"] == envs.VERIFIED), None),
-        "environments": [{key: env[key] for key in ("prefix", "state", "reason")} for env in found],
+        "parts": [part(agent.home, asked) for asked in slurm],
+        **environments(agent.home, envs.architecture()),
         "live": len(_listing(os.path.join(agent.local.path, "locks"))),
         "disk": room(agent.home.path),
         "data": [summary(document, path) for document, path in _manifests(agent.home)],

@@ -80,9 +80,9 @@ class EnvFolder(NamedTuple):
         return os.path.join(self.home, "wheelhouse", self.arch)
 
 
-def architecture() -> str:
-    """Return this machine's architecture in the words of wheels and conda: `x86_64`, `aarch64`, or its own."""
-    machine = platform.machine()
+def architecture(machine: str = "") -> str:
+    """Return an architecture (default: this machine's) in the words of wheels and conda: `x86_64`, `aarch64`, ..."""
+    machine = machine or platform.machine()
     return _MACHINES.get(machine.lower(), machine)
 
 

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import os
 import re
-from typing import Any, Dict, List
+from typing import Any, Dict, List, Mapping, Optional
 
 from . import host, software
 from .errors import OrchError
-from .slurm import run
+from .slurm import LIMIT, run
 
 _FIELD = re.compile(r"(\w+)=(\S*)")
 _CARDS = re.compile(r"gpu:(?:([^:,(]+):)?(\d+)")
@@ -63,12 +63,23 @@ def _partitions(limit: float) -> List[Dict[str, Any]]:
         name, up, time = [*line.split("|"), "", ""][:3]
         empty: Dict[str, Any] = {"nodes": 0, "cpus": 0, "machines": [], "gpus": {}}
         found.setdefault(name, {"name": name, "up": up == "up", "time": time, **empty})
-    for line in _told(["scontrol", "-o", "show", "nodes"], limit).splitlines():
-        node = dict(_FIELD.findall(line))
+    for node in nodes(limit=limit):
         for name in node.get("Partitions", "").split(","):
             if name in found:
                 _add(found[name], node)
     return list(found.values())
+
+
+def nodes(partition: Optional[str] = None, limit: float = LIMIT) -> List[Dict[str, str]]:
+    """Return Slurm's nodes as it tells of them (`Arch`, `Gres`, ...); of some partitions (`a,b`) only, or of all."""
+    wanted = set(partition.split(",")) if partition else None
+    told = (dict(_FIELD.findall(line)) for line in _told(["scontrol", "-o", "show", "nodes"], limit).splitlines())
+    return [node for node in told if wanted is None or wanted & set(node.get("Partitions", "").split(","))]
+
+
+def cards(node: Mapping[str, str]) -> "List[tuple[str, int]]":
+    """Return kind and number of a node's cards."""
+    return [(kind or "gpu", int(count)) for kind, count in _CARDS.findall(node.get("Gres", ""))]
 
 
 def _add(partition: Dict[str, Any], node: Dict[str, str]) -> None:
@@ -77,8 +88,8 @@ def _add(partition: Dict[str, Any], node: Dict[str, str]) -> None:
     machine = node.get("Arch", "")  # a node that was never up has none
     if machine and machine not in partition["machines"]:
         partition["machines"].append(machine)
-    for kind, count in _CARDS.findall(node.get("Gres", "")):
-        partition["gpus"][kind or "gpu"] = partition["gpus"].get(kind or "gpu", 0) + int(count)
+    for kind, count in cards(node):
+        partition["gpus"][kind] = partition["gpus"].get(kind, 0) + count
 
 
 def _table(what: List[str], columns: "tuple[str, ...]", limit: float) -> List[Dict[str, str]]:

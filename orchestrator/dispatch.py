@@ -42,8 +42,8 @@ class Contact:
         The host's own name, and its boot.
     home:
         Path of the orch home there.
-    slurm:
-        What Slurm is asked for there (`setup.site.Host.slurm`, and `python`); None: it has no scheduler.
+    orders:
+        What Slurm is asked for there, once for each architecture (`setup.site.Host.orders`); empty: no scheduler.
 
     Raises
     ------
@@ -62,7 +62,7 @@ class Contact:
     ) -> None:
         (member,) = chosen(settings, [host or LOCAL], every=False)
         self.name = member.name
-        self.slurm = {**member.slurm, "python": member.python} if member.scheduler == "slurm" else None
+        self.orders = member.orders
         wishes = dict(member.courtesy or {})  # a wish that was taken out of the site file holds no longer
         opening = {"home": member.home or REMOTE_HOME, "create": create, "courtesy": wishes}
         self.wire = connect(member, ("open", opening))
@@ -96,7 +96,7 @@ class Contact:
 
     def brief(self, sweep: str | None) -> Question:
         """Return the question what the host has, and knows of a sweep (None: of nobody's)."""
-        return "brief", {"sweep": sweep, "slurm": self.slurm}
+        return "brief", {"sweep": sweep, "slurm": list(self.orders)}
 
     @property
     def shown(self) -> str:
@@ -142,9 +142,17 @@ class Contact:
         return list(self.wire.answer(number)["jobs"])
 
     def _placed(self, job: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Say on a host with Slurm that Slurm is to start the job, and what it is asked for besides."""
-        placement = {key: value for key, value in job["placement"].items() if key != "slurm"}
-        return {**job, "placement": placement if self.slurm is None else {**placement, "slurm": self.slurm}}
+        """Say on a host with Slurm that Slurm is to start the job, and what it is asked for besides.
+
+        The site file's word of today counts; a job that was made for an architecture stays with it.
+        """
+        placement = dict(job["placement"])
+        made = placement.pop("slurm", None) or {}
+        if not self.orders:
+            return {**job, "placement": placement}
+        order = next((one for one in self.orders if one["arch"] in (None, made.get("arch"))), None)
+        kept = {key: made.get(key) for key in ("arch", "interpreter")} if order else {}
+        return {**job, "placement": {**placement, "slurm": {**(order or self.orders[0]), **kept}}}
 
     def withdraw(self, jobs: Iterable[tuple[str, str]], why: str) -> list[dict[str, Any]]:
         """Take back jobs (sweep, id) that wait on any host of the home; `{"sweep", "id", "action", "attempt"}`."""

@@ -89,7 +89,8 @@ def spread(index: Index, places: Mapping[str, Place], prepared: Prepared, due: S
     outcome = placement.place(placement.blocks_of(due), offers)
     lines = tuple(placement.describe(outcome)) if due and not here else ()
     specs = tuple(due) if here else _made_for(prepared, due, outcome)
-    return Spread(specs, outcome.hosts, lines, outcome, {offer.host: offer for offer in offers})
+    hosts = {job: places[name].host for job, name in outcome.hosts.items()}
+    return Spread(specs, hosts, lines, outcome, {offer.host: offer for offer in offers})
 
 
 def _offers(index: Index, places: Mapping[str, Place], prepared: Prepared) -> list[placement.Offer]:
@@ -119,13 +120,8 @@ def _too_much(places: Mapping[str, Place], prepared: Prepared) -> UsageError:
 
 def _made_for(prepared: Prepared, due: Sequence[JobSpec], outcome: placement.Placed) -> tuple[JobSpec, ...]:
     by_host = {host: {spec.id: spec for spec in made.specs} for host, made in prepared.plans.items()}
-    return tuple(
-        replace(
-            by_host[outcome.hosts[spec.id]][spec.id],
-            placement={"host": outcome.hosts[spec.id], "reason": outcome.reasons[spec.id]},
-        )
-        for spec in due
-    )
+    made = ((by_host[outcome.hosts[spec.id]][spec.id], outcome.reasons[spec.id]) for spec in due)
+    return tuple(replace(spec, placement={**spec.placement, "reason": reason}) for spec, reason in made)
 
 
 def submit(

@@ -208,5 +208,6 @@ class Mover:
         if not attempts:
             return
         reason = f"moved from {source}: {why}" if host != source else "others of its comparison have begun here"
-        specs = [replace(self._specs[host][job], placement={"host": host, "reason": reason}) for job in attempts]
+        there = [self._specs[host][job] for job in attempts]
+        specs = [replace(spec, placement={**spec.placement, "host": host, "reason": reason}) for spec in there]
         self._fleet.contacts[host].submit(None, [spec.to_json() for spec in specs], floors=attempts, by_person=False)

@@ -5,12 +5,11 @@ A plan is made for each place. Its cells, and so its job ids, are the same every
 
 from __future__ import annotations
 
-import posixpath
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any
 
-from jobs import briefing, gpu, host, limits, slurm
+from jobs import briefing, gpu, host, limits, slurmparts
 from jobs.atomic import read_json
 from jobs.errors import DataError, NotFound, OrchError
 from jobs.folder import Home
@@ -21,14 +20,13 @@ from .config import DataSource, Settings
 from .contents import HomeContents
 from .dispatch import LOCAL, Contact
 from .fleet import Fleet
-from .guard import check_package
 from .inventory import load_site
+from .parts import kind_of, parts_of, proved_python, variables_of
 from .plan import Capacity, DataSet, Split
-from .program import Program, Progress
+from .program import Program, Progress, trainer_program
 from .snapshot import Code, Snapshot
 
 SPLIT_SEED = datasets.SPLIT_SEED
-_PATH = "/usr/local/bin:/usr/bin:/bin"  # what a plain user has on any host
 
 
 class Place(ABC):
@@ -36,16 +34,22 @@ class Place(ABC):
 
     Attributes
     ----------
-    name:
+    host:
         The host's name in the site file.
+    name:
+        The same, with the architecture behind it where the host has partitions of several.
+    asked:
+        What Slurm is asked for there, or None.
     """
 
+    host: str
     name: str
+    asked: Mapping[str, Any] | None = None
 
     @property
     def shown(self) -> str:
         """Its name in the index."""
-        return self.name
+        return self.host
 
     @abstractmethod
     def pinned(self, sweep: str) -> Snapshot | None:
@@ -100,6 +104,11 @@ class Place(ABC):
         return {}
 
     @property
+    def placement(self) -> dict[str, Any]:
+        """What a job records of its place."""
+        return {"host": self.host, "reason": self.reason, **({"slurm": dict(self.asked)} if self.asked else {})}
+
+    @property
     def reason(self) -> str:
         """Why jobs run here."""
         return "no other host was asked for"
@@ -119,11 +128,11 @@ class LocalPlace(Place):
         The orch home here.
     progress:
         Gets lines while volumes are read.
-    slurm:
-        See `Contact`.
+    name, asked, told:
+        Of a partition of the Slurm here: see `parts_of`.
     """
 
-    name = LOCAL
+    host = LOCAL
 
     def __init__(
         self,
@@ -131,9 +140,13 @@ class LocalPlace(Place):
         home: Home,
         identity: Mapping[str, Any],
         progress: Progress | None = None,
-        slurm: Mapping[str, Any] | None = None,
+        name: str = LOCAL,
+        asked: Mapping[str, Any] | None = None,
+        told: Mapping[str, Any] | None = None,
     ) -> None:
-        self.settings, self.home, self.identity, self.progress, self._slurm = settings, home, identity, progress, slurm
+        self.settings, self.home, self.identity, self.progress = settings, home, identity, progress
+        self.name, self.asked, self._told = name, asked, told or {}
+        self._foreign = bool(told) and self._told["arch"] != self._told["login_arch"]
         self._program: Program | None = None
 
     @property
@@ -152,6 +165,8 @@ class LocalPlace(Place):
 
     def python(self, code: Snapshot) -> tuple[str, dict[str, Any]]:
         """See `Place`."""
+        if self._foreign and self.asked:
+            return proved_python(self.name, LOCAL, self.asked["python"], self._told)
         self._program, environment = trainer_program(self.settings, code)
         return self._program.python, environment
 
@@ -172,8 +187,9 @@ class LocalPlace(Place):
 
     def capacity(self) -> Capacity:
         """See `Place`."""
-        if self._slurm is not None:
-            return Capacity(*slurm.capacity(self._slurm.get("partition")), self.settings.parallel)
+        if self.asked:
+            cpus, gpus = map(int, self._told["slurm"])
+            return Capacity(cpus, gpus, self.settings.parallel)
         cards = gpu.look().cards
         return Capacity(limits.cpus().value or 1, len(cards), self.settings.parallel, gpu.smallest_mb(cards))
 
@@ -185,24 +201,17 @@ class LocalPlace(Place):
         """See `Place`."""
         provenance.keep(self.home, patch)
 
+    def variables(self) -> dict[str, str]:
+        """See `Place`."""
+        return variables_of(self.asked["python"], self._told) if self._foreign and self.asked else {}
+
+    @property
+    def kind(self) -> str:
+        """See `Place`."""
+        return kind_of(self._told) if self._told else ""
+
     def _of(self, code: Snapshot) -> Program:
         return self._program or trainer_program(self.settings, code)[0]
-
-
-def trainer_program(settings: Settings, code: Snapshot) -> tuple[Program, dict[str, Any]]:
-    """Return the trainer as a child program, and the facts of its environment.
-
-    Raises
-    ------
-    OrchError
-        The interpreter does not start, or lacks a library of the trainer.
-    """
-    check_package("setup")
-    from setup.environment import find
-
-    chosen = settings.value("python")
-    found = find(str(chosen.value), chosen.origin, code.path, str(settings.home))
-    return Program(found.python, code.path), found.to_json()
 
 
 class HostPlace(Place):
@@ -211,13 +220,15 @@ class HostPlace(Place):
     Parameters
     ----------
     told:
-        That answer.
+        That answer, of a partition with what is told of it in place of the login node's.
     home:
         What its orch home holds, shared with the other hosts of that home.
     python:
-        Interpreter that the site file names for the trainer there, or None.
+        Interpreter that the site file names for the trainer there, or one for each architecture, or None.
     progress:
         Gets lines while volumes are read there.
+    name, asked:
+        Of a partition: see `parts_of`.
     """
 
     def __init__(
@@ -226,10 +237,13 @@ class HostPlace(Place):
         told: Mapping[str, Any],
         settings: Settings,
         home: HomeContents,
-        python: str | None = None,
+        python: str | Mapping[str, str] | None = None,
         progress: Progress | None = None,
+        name: str | None = None,
+        asked: Mapping[str, Any] | None = None,
     ) -> None:
-        self.name, self.contact, self.told = contact.name, contact, told
+        self.host, self.name, self.asked = contact.name, name or contact.name, asked
+        self.contact, self.told = contact, told
         self._settings, self._python, self._progress = settings, python, progress
         self._home = home
 
@@ -241,7 +255,7 @@ class HostPlace(Place):
     @property
     def kind(self) -> str:
         """See `Place`."""
-        return " ".join([self.told["arch"], *sorted({str(card["name"]) for card in self.told["cards"]})])
+        return kind_of(self.told)
 
     def pinned(self, sweep: str) -> Snapshot | None:
         """See `Place`."""
@@ -263,27 +277,11 @@ class HostPlace(Place):
 
     def python(self, code: Snapshot) -> tuple[str, dict[str, Any]]:
         """See `Place`."""
-        made = self.told["environment"]
-        if self._python:
-            return self._python, {"python": self._python, "reason": "the site file names it", "packages": {}}
-        if made is None:
-            listed = self.told["environments"]
-            why = f": {listed[0]['prefix']}: {listed[0]['reason']}" if listed else ""
-            raise OrchError(
-                f"{self.name} has no environment that is verified{why}",
-                f"orch setup --host {self.name}",
-                host=self.name,
-            )
-        check_package("setup")
-        from setup.environment import of_record
-
-        return made["python"], of_record(made).to_json()
+        return proved_python(self.name, self.host, self._python, self.told)
 
     def variables(self) -> dict[str, str]:
-        """See `Place`: `python` is that of the environment, where there is one."""
-        made = self.told["environment"]
-        python = self._python or (made["python"] if made else "")
-        return {"PATH": f"{posixpath.dirname(python)}:{_PATH}"} if python else {}
+        """See `Place`."""
+        return variables_of(self._python, self.told)
 
     def data_names(self) -> list[str]:
         """See `Place`."""
@@ -295,11 +293,11 @@ class HostPlace(Place):
         if known is not None:
             return DataSet.told(known), False
         if source is None:
-            raise copying.lacking(self._settings, self.name, name, self.data_names())
+            raise copying.lacking(self._settings, self.host, name, self.data_names())
         try:
             self._home.sets[name] = self.register(name, source, code)
         except (DataError, NotFound) as error:  # where the folder of the project file is not there, a copy will do
-            raise copying.lacking(self._settings, self.name, name, self.data_names(), error) from error
+            raise copying.lacking(self._settings, self.host, name, self.data_names(), error) from error
         return DataSet.told(self._home.sets[name]), True
 
     def register(self, name: str, source: DataSource, code: Snapshot, replace: bool = False) -> dict[str, Any]:
@@ -340,7 +338,7 @@ class HostPlace(Place):
 
     def capacity(self) -> Capacity:
         """See `Place`."""
-        if self.told["slurm"]:
+        if self.asked:
             cpus, gpus = map(int, self.told["slurm"])
             return Capacity(cpus, gpus, self._settings.parallel)
         cards = [gpu.Card(**card) for card in self.told["cards"]]
@@ -359,7 +357,7 @@ class HostPlace(Place):
 def places_of(
     fleet: Fleet, settings: Settings, sweep: str | None, progress: Progress | None = None
 ) -> dict[str, Place]:
-    """Return a place for each host of a fleet; other hosts are asked for their brief side by side.
+    """Return a place for each host of a fleet, or for each of its partitions; the hosts are asked side by side.
 
     Parameters
     ----------
@@ -376,8 +374,13 @@ def places_of(
     for name, contact in fleet.contacts.items():
         if name == LOCAL:
             home, identity = open_home(str(settings.home))
-            found[name] = LocalPlace(settings, home, identity, progress, contact.slurm)
+            parts = [slurmparts.part(home, order) for order in contact.orders]
+            for place, asked, told in parts_of(contact, parts):
+                found[place] = LocalPlace(settings, home, identity, progress, place, asked, told)
             continue
-        contents = homes.setdefault(contact.home_id, HomeContents.of(briefs[name]))
-        found[name] = HostPlace(contact, briefs[name], settings, contents, site.host(name).python, progress)
+        brief = briefs[name]
+        contents = homes.setdefault(contact.home_id, HomeContents.of(brief))
+        for place, asked, told in parts_of(contact, brief["parts"]):
+            python = site.host(name).python
+            found[place] = HostPlace(contact, {**brief, **told}, settings, contents, python, progress, place, asked)
     return found

@@ -96,7 +96,9 @@ def prepare(
             plans[place.name] = _command_plan(args, settings, sweep, place, code, tracked[0])
     _refuse_different_cells(plans)
     made = Prepared(plans, {}, first, changed)
-    return replace(made, record={**sweep_record(made.plan), "hosts": [place.name for place in places]})
+    return replace(
+        made, record={**sweep_record(made.plan), "hosts": list(dict.fromkeys(place.host for place in places))}
+    )
 
 
 def _code_here(sweep: SweepFile, places: Sequence[Place]) -> snapshot.Code | None:
@@ -108,7 +110,7 @@ def _code_here(sweep: SweepFile, places: Sequence[Place]) -> snapshot.Code | Non
         return snapshot.notebook_code(base, sweep.notebook, sweep.code)
     if sweep.code:
         return snapshot.Code.of(snapshot.listed_code(base, sweep.code))
-    if all(place.name == LOCAL for place in places):
+    if all(place.host == LOCAL for place in places):
         return None
     return snapshot.Code.of(snapshot.project_code(base, provenance.tracked(base)))
 
@@ -166,9 +168,9 @@ def _command_plan(
     code: snapshot.Snapshot | None,
     tracked: Mapping[str, Any],
 ) -> Plan:
-    ours = sweep.kind != NOTEBOOK or place.name == LOCAL or code is None
+    ours = sweep.kind != NOTEBOOK or place.host == LOCAL or code is None
     python = settings.python if ours or code is None else place.python(code)[0]
-    if sweep.kind == NOTEBOOK and place.name == LOCAL:
+    if sweep.kind == NOTEBOOK and place.host == LOCAL:
         _refuse_without_papermill(python)
     pins = _pins(place, python, code, {"git": tracked})
     there = replace(sweep, env={**place.variables(), **sweep.env})
@@ -224,8 +226,8 @@ def _data(
 
 def _pins(place: Place, python: str, code: snapshot.Snapshot | None, facts: Mapping[str, Any]) -> Pins:
     known = {**provenance.caller(), **facts}
-    at = {"host": place.name, "reason": place.reason}
-    return Pins(python, code.hash if code else None, code.path if code else None, provenance.now(), known, at)
+    pinned = (code.hash if code else None, code.path if code else None)
+    return Pins(python, *pinned, provenance.now(), known, place.placement)
 
 
 def sweep_of(args: Namespace, settings: Settings) -> SweepFile:

@@ -10,6 +10,10 @@ from typing import IO, Any, NamedTuple
 
 from jobs.errors import OrchError, from_json
 
+from .config import Settings
+from .guard import check_package
+from .snapshot import Snapshot
+
 Progress = Callable[[str], None]  # gets lines such as "read 3/40"
 _KEPT = 20  # last lines of stderr, for the message
 
@@ -91,3 +95,19 @@ def _understood(text: bytes, status: int, said: list[str], verb: str) -> dict[st
         hint = "is it the right Python? orch config --show-origin python"
         raise OrchError(f"the trainer could not {verb}: {last}", hint, stderr=said, status=status)
     return value
+
+
+def trainer_program(settings: Settings, code: Snapshot) -> tuple[Program, dict[str, Any]]:
+    """Return the trainer as a child program, and the facts of its environment.
+
+    Raises
+    ------
+    OrchError
+        The interpreter does not start, or lacks a library of the trainer.
+    """
+    check_package("setup")
+    from setup.environment import find
+
+    chosen = settings.value("python")
+    found = find(str(chosen.value), chosen.origin, code.path, str(settings.home))
+    return Program(found.python, code.path), found.to_json()

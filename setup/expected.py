@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from jobs.elf import canonical
+from jobs.envs import architecture
 
 from .patient import Patient
-from .rows import FOUND, OK, Row, value_of
+from .rows import FOUND, NOTE, OK, Row, value_of
 from .site import Host
 
 
@@ -34,10 +36,23 @@ def _compare(host: Host, patient: Patient) -> Iterator[Row | None]:
     slurm = value_of(patient.truths, "slurm")
     if host.scheduler == "slurm" and slurm and not slurm["sbatch"]:
         yield Row("expected scheduler", FOUND, "expected slurm, measured none (no sbatch in PATH)", repair)
-    wanted, there = host.slurm.get("partition"), [one["name"] for one in (slurm or {}).get("partitions", ())]
-    if wanted and there and not set(wanted.split(",")) <= set(there):
-        text = f"expected the partition {wanted}, Slurm has {', '.join(there)}"
-        yield Row("expected partition", FOUND, text, f"correct hosts.{host.name}.slurm.partition in the site file")
+    yield from _partitions(host, {one["name"]: one for one in (slurm or {}).get("partitions", ())})
+
+
+def _partitions(host: Host, there: Mapping[str, Mapping[str, Any]]) -> Iterator[Row]:
+    for order in host.orders if there else ():
+        wanted = [name for name in (order["partition"] or "").split(",") if name]
+        if not set(wanted) <= set(there):
+            text = f"expected the partition {','.join(wanted)}, Slurm has {', '.join(there)}"
+            yield Row("expected partition", FOUND, text, f"correct hosts.{host.name}.slurm.partition in the site file")
+            continue
+        machines = {machine for name in wanted for machine in there[name]["machines"]}
+        if order["arch"] and machines and order["arch"] not in map(architecture, machines):
+            text = f"expected {order['arch']} in {','.join(wanted)}, Slurm tells {' and '.join(sorted(machines))}"
+            repair = (
+                f"correct hosts.{host.name}.slurm in the site file, unless Slurm is wrong: what is written is taken"
+            )
+            yield Row("expected partition", NOTE, text, repair)
 
 
 def _measured(patient: Patient) -> dict[str, str]:

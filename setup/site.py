@@ -56,7 +56,8 @@ class Host:
     home:
         Orch home on that host, absolute or from `~`; None is the user's setting, else `~/.orch`.
     python:
-        Interpreter there that runs the trainer, absolute; None is the one that runs `orch`, or the one provisioned.
+        Interpreter there that runs the trainer, absolute, or one for each architecture of a cluster's partitions; None
+        is the one that runs `orch`, or the one provisioned.
     address, port, user, jump:
         In place of an alias: DNS name or IP address, and what else `ssh` is told. A host with neither is this machine.
     way:
@@ -65,8 +66,9 @@ class Host:
     scheduler:
         `none` or `slurm`: its jobs are then handed to Slurm from this host, a login node.
     slurm:
-        What jobs there ask Slurm for besides their resources: `partition`, `account`, `qos`, `constraint`, `exclude`
-        (texts), `time` (minutes) and `options`, a mapping of any other long options of sbatch.
+        What jobs there ask Slurm for besides their resources: `partition` (a text, or one for each architecture:
+        `{x86_64: gpu, aarch64: gh}`), `account`, `qos`, `constraint`, `exclude`, `arch` (of the partition, where Slurm
+        does not tell it rightly; texts), `time` (minutes) and `options`, a mapping of any other long options of sbatch.
     shared_home:
         Hosts that name the same word here have one home.
     scratch:
@@ -88,7 +90,7 @@ class Host:
     name: str
     ssh: str | None = None
     home: str | None = None
-    python: str | None = None
+    python: str | Mapping[str, str] | None = None
     address: str | None = None
     port: int | None = None
     user: str | None = None
@@ -115,11 +117,31 @@ class Host:
         """It is this machine."""
         return self.way == "local"
 
+    def python_of(self, arch: str | None) -> str | None:
+        """Return the interpreter that is named for an architecture, or None."""
+        return self.python if self.python is None or isinstance(self.python, str) else self.python.get(arch or "")
+
+    @property
+    def orders(self) -> tuple[dict[str, Any], ...]:
+        """What Slurm is asked for, once for each architecture; empty: there is no scheduler.
+
+        Keys of `slurm`, with one `partition` (None: Slurm's default), `arch` (None: as Slurm tells it) and `python`.
+        """
+        if self.scheduler != "slurm":
+            return ()
+        partition = self.slurm.get("partition")
+        one_each = partition if isinstance(partition, Mapping) else {self.slurm.get("arch"): partition}
+        python = self.python if self.python is None or isinstance(self.python, str) else dict(self.python)
+        return tuple(
+            {**self.slurm, "partition": name, "arch": arch, "python": python} for arch, name in one_each.items()
+        )
+
 
 _KEYS = tuple(item.name for item in fields(Host) if item.name != "name")
 _EXAMPLE = "nodal: {ssh: nodal}"
 _CHOICES = {"way": ("ssh", "paramiko", "fake"), "scheduler": ("none", "slurm")}
-_SLURM = ("partition", "account", "qos", "constraint", "exclude", "time", "options")
+_SLURM = ("partition", "account", "qos", "constraint", "exclude", "arch", "time", "options")
+_ARCHS = ("x86_64", "aarch64")
 _WORDS = ("ssh", "address", "user", "jump")  # they stand on a command line of ours
 _WORD = re.compile(r"[A-Za-z0-9_.:%@,\[\]/+][A-Za-z0-9_.:%@,\[\]/+-]*")
 _FINGERPRINT = re.compile(r"SHA256:[A-Za-z0-9+/]{43}")
@@ -256,6 +278,8 @@ def _check(document: Document, place: Place, key: str, item: Any, host: Mapping[
             raise document.error(place, "must be a mapping of texts", "expect: {architecture: aarch64}")
     elif key == "slurm":
         _check_slurm(document, place, item)
+    elif key == "python" and isinstance(item, dict):
+        _check_archs(document, place, item, "python: {x86_64: /opt/x86/bin/python, aarch64: /opt/arm/bin/python}")
     elif key == "shared_with":
         _words(document, place, item)
     elif key == "courtesy":
@@ -287,10 +311,25 @@ def _check_slurm(document: Document, place: Place, item: Any) -> None:
         raise document.error(place, "must be a mapping", example)
     _refuse_unknown(document, place, item, _SLURM)
     for key, value in item.items():
+        if key == "arch" and isinstance(item.get("partition"), dict):
+            raise document.error((*place, key), "is said by `partition` already", "leave it out")
+        if key == "arch" and value not in _ARCHS:
+            text = f"'{value}' is none{_nearest(str(value), _ARCHS)}"
+            raise document.error((*place, key), text, " or ".join(_ARCHS))
+        if key == "partition" and isinstance(value, dict):
+            _check_archs(document, (*place, key), value, "partition: {x86_64: gpu, aarch64: gh}")
+            continue
         kind: type = {"time": int, "options": dict}.get(key, str)
         if not isinstance(value, kind) or isinstance(value, bool):
             words = {int: "minutes, a whole number", dict: "a mapping", str: "a text"}[kind]
             raise document.error((*place, key), f"must be {words}, not {value!r}", example)
+
+
+def _check_archs(document: Document, place: Place, item: Mapping[str, Any], example: str) -> None:
+    """Refuse what is no text for each of some architectures."""
+    _refuse_unknown(document, place, item, _ARCHS)
+    if not item or not all(isinstance(value, str) and value for value in item.values()):
+        raise document.error(place, "must be a text, or one for each architecture", example)
 
 
 def _refuse_unknown(document: Document, place: Place, value: Mapping[str, Any], known: Iterable[str]) -> None:

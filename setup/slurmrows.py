@@ -43,7 +43,7 @@ def _partition(told: Mapping[str, Any]) -> Row:
     machines = " and ".join(told["machines"]) or "processor unknown"
     text = f"{told['name']}: {machines}, {size}, at most {told['time']}{'' if told['up'] else '; it is down'}"
     if len(told["machines"]) > 1:
-        repair = "name a processor for each host of the site file: slurm: {constraint: FEATURE}"
+        repair = "choose one processor in the site file: slurm: {arch: aarch64, constraint: FEATURE}"
         return Row("slurm partition", NOTE, text, repair)
     return Row("slurm partition", OK if told["up"] else NOTE, text, "" if told["up"] else "sinfo -R tells why")
 

@@ -72,7 +72,7 @@ def ready(places: dict[str, Place], args: Namespace, sweep: SweepFile, out: Outp
     unready: dict[str, OrchError] = {}
     for name, place in places.items():
         try:
-            if name != LOCAL:
+            if place.host != LOCAL:
                 place.python(Snapshot("", "", {}))
         except OrchError as error:
             unready[name] = error

@@ -61,13 +61,13 @@ def run(args: Namespace, settings: Settings, out: Output) -> int:
         places = places_of(fleet, settings, None)
         place = places[_choose(index, places, resources)]
         specs = [replace(one, placement=_placement(place, args)) for one in _specs(commands, args, place, resources)]
-        contact = fleet.contacts[place.name]
-        record = single.record(specs, place.name, provenance.now())
+        contact = fleet.contacts[place.host]
+        record = single.record(specs, place.host, provenance.now())
         answers = contact.submit(record, [one.to_json() for one in specs])
         refresh(fleet, index, [args.name])
         _tell(specs, place, out)
         if args.detach or args.stdin:
-            out.json({"sweep": args.name, "host": place.name, "jobs": answers})
+            out.json({"sweep": args.name, "host": place.host, "jobs": answers})
             out.next("orch status --watch")
             return 0
         code = _follow(contact, specs[0], out)
@@ -104,7 +104,7 @@ def _choose(index: Index, places: dict[str, Place], resources: Resources) -> str
 
 def _placement(place: Place, args: Namespace) -> dict[str, Any]:
     why = "it is free first" if args.host == AUTO else place.reason
-    return {"host": place.name, "reason": why}
+    return {**place.placement, "reason": why}
 
 
 def _specs(commands: Sequence[tuple[str, ...]], args: Namespace, place: Place, resources: Resources) -> list[JobSpec]:
@@ -113,7 +113,7 @@ def _specs(commands: Sequence[tuple[str, ...]], args: Namespace, place: Place, r
     git, patch = provenance.git(here, (".",))
     place.keep_patch(patch)
     cwd, code = str(here), None
-    if place.name != LOCAL:
+    if place.host != LOCAL:
         taken = place.take(snapshot.Code.of(snapshot.project_code(here, provenance.tracked(here))))
         cwd, code = taken.path, taken.hash
     known = {**provenance.caller(), "git": git, "code": code, "created": provenance.now()}

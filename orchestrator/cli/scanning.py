@@ -8,8 +8,7 @@ from contextlib import contextmanager
 from jobs.folder import Home
 
 from ..config import Settings
-from ..places import trainer_program
-from ..program import Program, Progress
+from ..program import Program, Progress, trainer_program
 from ..snapshot import take_trainer
 from .output import Output
 

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from jobs import arrays, slurm
+from jobs import arrays, envs, slurm
 from jobs.folder import Home
 from jobs.queue import Entry
 
@@ -53,3 +53,24 @@ def test_the_package_runs_on_a_compute_node_out_of_one_file(orch_home: Home) -> 
 def test_only_a_placement_on_slurm_is_handed_over() -> None:
     assert slurm.asked({"placement": {"host": "a", "slurm": {"qos": "b"}}}) == {"qos": "b"}
     assert slurm.asked({"placement": {"host": "a"}}) is None and slurm.asked({}) is None
+
+
+def test_a_python_of_another_processor_is_passed_over_by_the_login_node(orch_home: Home, tmp_path: Path) -> None:
+    """Injected: a program of another processor in the place of the job's Python. The next one submits."""
+    foreign, own = tmp_path / "foreign/python", tmp_path / "own"
+    foreign.parent.mkdir()
+    foreign.write_bytes(b"\x7fELF\x02\x01\x01" + bytes(9) + b"\x02\x00\xf3\x00" + bytes(64))
+    own.write_text('#!/bin/sh\nread -r asked; echo "$asked" > "$0.asked"; echo \'{"job": "12"}\'\n')
+    for path in (foreign, own):
+        path.chmod(0o755)
+    pythons = {envs.architecture(): str(own), "riscv64": str(foreign)}
+    asked = {"python": str(foreign), "arch": "riscv64", "interpreter": str(foreign)}
+    for given in (asked, {**asked, "python": pythons}):
+        job = {"sweep": "s", "id": "0", "attempt": 1, "placement": {"slurm": given}, "resources": {}}
+        job["argv"] = [str(own.with_name("python"))]
+        own.with_name("python").unlink(missing_ok=True)
+        own.with_name("python").symlink_to(own)
+        entry = Entry("batch", ("s", "0", 1), json.dumps(job).encode())  # type: ignore[arg-type]
+        array = arrays.publish(orch_home, "login", "abc", [entry])
+        assert arrays.submit(array, entry, 1, "package.zip") == "12"
+    assert json.loads((tmp_path / "own.asked").read_text())["command"].startswith(f"exec {foreign} -I -S")

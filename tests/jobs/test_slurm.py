@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from jobs import slurm
+from jobs import envs, slurm, slurmparts
 from jobs.errors import OrchError
+from jobs.folder import Home
 
 Program = Callable[[str, str], Path]
 
@@ -54,3 +55,27 @@ def test_a_program_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch, t
     with pytest.raises(OrchError, match="sinfo cannot be started"):
         slurm.capacity()
     assert slurm.endings("1") == {} and not slurm.cancel(["1_0"]) and slurm.cancel([])
+
+
+@pytest.mark.parametrize(
+    ("asked", "expected"),
+    [
+        ({"partition": "gpu"}, "x86_64"),
+        ({"partition": "gh"}, "aarch64"),
+        ({"partition": "gh", "arch": "x86_64"}, "x86_64"),
+        ({"partition": "new"}, envs.architecture()),
+        ({}, "x86_64" if envs.architecture() == "x86_64" else "aarch64"),
+    ],
+)
+def test_a_partition_has_the_processor_of_its_nodes(
+    program: Program, orch_home: Home, asked: dict[str, str], expected: str
+) -> None:
+    """Two nodes of each kind, and one that was never up: it has no Arch yet."""
+    rows = ["Arch=x86_64 Gres=gpu:h100:4 Partitions=gpu,all", "Arch=aarch64 Gres=gpu:gh200:1(S:0) Partitions=gh,all"]
+    rows = [f"NodeName=n{number} {row}" for number, row in enumerate([*rows, *rows, "Gres=(null) Partitions=new"])]
+    program("scontrol", "#!/bin/sh\ncat <<EOF\n" + "\n".join(rows) + "\nEOF")
+    program("sinfo", "#!/bin/sh\necho 'n1|64|gpu:h100:4'")
+    found = slurmparts.part(orch_home, asked)
+    assert (found["arch"], found["login_arch"]) == (expected, envs.architecture())
+    kinds = {"gpu": ["h100"], "gh": ["gh200"], "new": []}.get(asked.get("partition", ""), ["gh200", "h100"])
+    assert [card["name"] for card in found["cards"]] == kinds and found["environment"] is None

@@ -212,6 +212,9 @@ def test_what_the_site_file_expects_stands_beside_what_was_measured(measured: di
     site = Host("grace", "g", scheduler="slurm", slurm={"partition": "gpo"})
     (row,) = [row for row in examine(patient, site) if row.check == "expected partition"]
     assert row.evidence == "expected the partition gpo, Slurm has gpu"
+    site = Host("grace", "g", scheduler="slurm", slurm={"partition": {"riscv64": "gpu"}})
+    (row,) = [row for row in examine(patient, site) if row.check == "expected partition"]
+    assert row.evidence.startswith("expected riscv64 in gpu, Slurm tells ")
     assert found["expected scheduler"].state == FOUND and "expected driver" not in found
     fine = examine(patient, Host("nodal", "n", expect={"architecture": "amd64", "gpu": "a10"}))[-1]
     assert (fine.check, fine.state) == ("expected", OK)

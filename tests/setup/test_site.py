@@ -103,8 +103,24 @@ def test_a_shipped_site_that_does_not_exist_is_named_with_its_nearest(tmp_path: 
         ("hosts: {a: {ssh: a, slurm: {partitions: gpu}}}", "Did you mean 'partition'"),
         ("hosts: {a: {ssh: a, slurm: {time: 2h}}}", "slurm.time: must be minutes, a whole number, not '2h'"),
         ("hosts: {a: {ssh: a, slurm: {options: [x]}}}", "slurm.options: must be a mapping"),
+        ("hosts: {a: {ssh: a, slurm: {arch: aarch65}}}", "Did you mean 'aarch64'"),
+        ("hosts: {a: {ssh: a, slurm: {partition: {arm64: gh}}}}", "slurm.partition.arm64: unknown key. Did you mean"),
+        ("hosts: {a: {ssh: a, slurm: {partition: {aarch64: 1}}}}", "must be a text, or one for each architecture"),
+        ("hosts: {a: {ssh: a, slurm: {partition: {x86_64: g}, arch: x86_64}}}", "is said by `partition` already"),
+        ("hosts: {a: {ssh: a, python: {aarch64: }}}", "python: must be a text, or one for each architecture"),
     ],
 )
 def test_what_documents_need_is_checked(text: str, message: str) -> None:
     with pytest.raises(SpecError, match=message):
         site(text)
+
+
+def test_slurm_is_asked_once_for_each_architecture() -> None:
+    text = "hosts: {a: {ssh: a, scheduler: slurm, python: {x86_64: /x, aarch64: /a}, slurm: {qos: q, partition: %s}}}"
+    both = site(text % "{x86_64: gpu, aarch64: gh}").host("a")
+    asked = [(order["arch"], order["partition"], order["qos"]) for order in both.orders]
+    assert asked == [("x86_64", "gpu", "q"), ("aarch64", "gh", "q")]
+    assert (both.python_of("aarch64"), both.python_of(None)) == ("/a", None)
+    (one,) = site(text % "gpu").host("a").orders
+    assert (one["arch"], one["partition"], one["python"]) == (None, "gpu", {"x86_64": "/x", "aarch64": "/a"})
+    assert site("hosts: {a: {ssh: a, slurm: {partition: gpu}}}").host("a").orders == ()
