@@ -317,6 +317,7 @@ VERBS: Dict[str, str] = {
     **dict.fromkeys(("verify_data", "weigh_data", "forget_data"), "holdings"),
     **dict.fromkeys(("environments", "survey", "install_conda", "remove_conda", "provision"), "provision"),
     **dict.fromkeys(("verify_environment", "weigh_environment", "remove_environment"), "provision"),
+    "cards_of_jobs": "slurmtry",
     **dict.fromkeys(TRUTHS, "truths"),
     **dict.fromkeys(SERVERS, "servers"),
     "ask_program": "asking",
@@ -326,7 +327,8 @@ VERBS: Dict[str, str] = {
     **dict.fromkeys(("gc_look", "gc_park", "gc_parked", "gc_empty", "gc_restore"), "gc"),
     **dict.fromkeys(("handover_proofs", "handover_look", "handover"), "handover"),
 }
-HOMELESS = ("open", "probe", *TRUTHS, *SERVERS, *LOCAL, "environments", "survey", "ask_program")  # need no open home
+EARLY = ("environments", "survey", "ask_program", "cards_of_jobs")  # what is asked before a home is made
+HOMELESS = ("open", "probe", *TRUTHS, *SERVERS, *LOCAL, *EARLY)  # need no open home
 
 
 def _verb(agent: Agent, name: str) -> Callable[..., Any]:

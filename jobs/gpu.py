@@ -7,7 +7,7 @@ import os
 import re
 import shutil
 import subprocess
-from typing import Any, Dict, List, NamedTuple, Optional, Tuple
+from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 TIMEOUT = 20.0  # seconds; without the persistence daemon a driver needs several to wake
 # The name is last: it alone may hold a comma. An unknown column fails the whole query: old drivers get the short one.
@@ -61,14 +61,20 @@ def cards() -> List[Card]:
     return look().cards
 
 
-def look(timeout: float = TIMEOUT) -> Look:
-    """Ask `nvidia-smi` for the cards; never raises, never waits longer than twice `timeout` seconds."""
-    program = shutil.which("nvidia-smi")
+def look(timeout: float = TIMEOUT, through: Sequence[str] = ()) -> Look:
+    """Ask `nvidia-smi` for the cards; never raises, never waits longer than twice `timeout` seconds.
+
+    Parameters
+    ----------
+    through:
+        Words of a command that runs it on another machine.
+    """
+    program = "nvidia-smi" if through else shutil.which("nvidia-smi")
     if program is None:
         return Look([], "no nvidia-smi in PATH")
     reason = ""
     for columns in (_COLUMNS, _SHORT):
-        text, reason = _ask(program, "--query-gpu=" + ",".join(columns), timeout)
+        text, reason = _ask(program, "--query-gpu=" + ",".join(columns), timeout, through)
         if text is not None:
             found = [card for card in (_card(columns, line) for line in text.splitlines()) if card]
             return Look(found, "{} lists {}".format(program, len(found)) if found else "nvidia-smi lists no card")
@@ -100,13 +106,13 @@ def apps(timeout: float = TIMEOUT) -> Optional[List[App]]:
     ]
 
 
-def _ask(program: str, query: str, timeout: float) -> Tuple[Optional[str], str]:
+def _ask(program: str, query: str, timeout: float, through: Sequence[str] = ()) -> Tuple[Optional[str], str]:
     """Return (output, "") or (None, why not)."""
-    command = [program, query, "--format=csv,noheader,nounits"]
+    command = [*through, program, query, "--format=csv,noheader,nounits"]
     try:
         child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     except OSError as error:
-        return None, "nvidia-smi cannot be started: {}".format(error.strerror)
+        return None, "{} cannot be started: {}".format(os.path.basename(command[0]), error.strerror)
     with contextlib.ExitStack() as cleanup:
         if child.stdout:
             cleanup.callback(child.stdout.close)
@@ -116,7 +122,7 @@ def _ask(program: str, query: str, timeout: float) -> Tuple[Optional[str], str]:
             return None, _give_up(child, timeout)
     if child.returncode:
         said = " ".join(text.split())[:200] or "nothing"
-        return None, "nvidia-smi ended with {} and said: {}".format(child.returncode, said)
+        return None, "{} ended with {} and said: {}".format(os.path.basename(command[0]), child.returncode, said)
     return text, ""
 
 

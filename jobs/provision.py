@@ -12,12 +12,13 @@ import shutil
 import time
 from typing import TYPE_CHECKING, Any, Callable, Dict, Generator, Iterator, List, Optional, Tuple
 
-from . import child, conda, envs, host
+from . import child, conda, envs, gpu, host
 from .atomic import digest, read_json, write_json
 from .envs import EnvFolder
 from .errors import NotFound, OrchError, UsageError
 from .folder import Home
 from .making import STAGES, Maker, delete, hold, told
+from .slurmtry import TRY_WAIT, with_card
 
 if TYPE_CHECKING:
     from .agent import Agent
@@ -145,8 +146,13 @@ def provision(agent: Agent, lock: Dict[str, Any], name: str, sources: Dict[str, 
 # --- Verification ----------------------------------------------------------------------------------------------------
 
 
-def verify_environment(agent: Agent, name: str, device: str) -> Stream:
+def verify_environment(agent: Agent, name: str, device: str, slurm: Optional[Dict[str, Any]] = None) -> Stream:
     """Let the environment prove itself on this host's `cuda` or `cpu`; write `orch-env.json` if it is the first time.
+
+    Parameters
+    ----------
+    slurm:
+        What a job is asked for that has the card which this login node lacks; None: it is tried here.
 
     Raises
     ------
@@ -160,7 +166,9 @@ def verify_environment(agent: Agent, name: str, device: str) -> Stream:
         raise NotFound("the environment {} is not whole".format(folder.prefix), "run orch setup again")
     with contextlib.ExitStack() as stack:
         keep = yield from hold(agent, folder, stack)
-        answer = yield from told("verification", _examine(folder, lock, device, agent.client_left, keep))
+        by_job = slurm is not None and device == "cuda" and not gpu.cards()
+        words = stack.enter_context(with_card(slurm or {}, TRY_WAIT)) if by_job else []
+        answer = yield from told("verification", _examine(folder, lock, device, agent.client_left, keep, words))
         here = {"host": host.name(), "t": time.time(), "device": device, **answer}
         os.makedirs(os.path.dirname(_verified_here(folder)), exist_ok=True)
         write_json(_verified_here(folder), here)
@@ -174,17 +182,17 @@ def verify_environment(agent: Agent, name: str, device: str) -> Stream:
 
 
 def _examine(
-    folder: EnvFolder, lock: Reply, device: str, left: Callable[[], bool], keep: Tuple[int, ...]
+    folder: EnvFolder, lock: Reply, device: str, left: Callable[[], bool], keep: Tuple[int, ...], through: List[str]
 ) -> Generator[str, None, Reply]:
     backend = lock["torch"].partition("+")[2]
     cuda = "{}.{}".format(backend[2:-1], backend[-1]) if backend.startswith("cu") else None
     request = {"device": device, "torch": lock["torch"], "cuda": cuda}
-    command = [folder.python, "-I", "-B", "-c", _source(), json.dumps(request)]
+    command = [*through, folder.python, "-I", "-B", "-c", _source(), json.dumps(request)]
     ended = yield from child.run(command, conda.environment(folder), left, keep)
     child.check(
         ended, "the environment cannot compute on {}".format(device), "orch setup --explain", prefix=folder.prefix
     )
-    told: Reply = json.loads(ended.lines[-1])
+    told: Reply = json.loads(next(line for line in reversed(ended.lines) if line.startswith("{")))
     wrong = ["{check}: {found}, meant {meant}".format(**check) for check in told["checks"] if not check["ok"]]
     if wrong:
         raise OrchError(

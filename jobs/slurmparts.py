@@ -5,7 +5,7 @@ The login node's own processor and cards say nothing of what its jobs will find.
 
 from __future__ import annotations
 
-from typing import Any, Dict, Mapping
+from typing import Any, Dict, List, Mapping
 
 from . import envs, slurm, slurmlook
 from .folder import Home
@@ -32,12 +32,21 @@ def part(home: Home, asked: Mapping[str, Any]) -> Dict[str, Any]:
     """
     size = slurm.capacity(asked.get("partition"))
     nodes = slurmlook.nodes(asked.get("partition"))
-    here = envs.architecture()
-    machines = {envs.architecture(node["Arch"]) for node in nodes if node.get("Arch")}
-    arch = asked.get("arch") or (here if here in machines or not machines else min(machines))
+    here, arch = envs.architecture(), _architecture(asked, nodes)
     kinds = {kind for node in nodes for kind, _ in slurmlook.cards(node)}
     return {"arch": arch, "login_arch": here, "slurm": size, "cards": [{"name": kind} for kind in sorted(kinds)],
-            **environments(home, str(arch))}  # fmt: skip
+            **environments(home, arch)}  # fmt: skip
+
+
+def architecture(asked: Mapping[str, Any]) -> str:
+    """Return the processor of a partition: as the site file says, else as Slurm tells, else this machine's."""
+    return _architecture(asked, slurmlook.nodes(asked.get("partition")))
+
+
+def _architecture(asked: Mapping[str, Any], nodes: List[Dict[str, str]]) -> str:
+    here = envs.architecture()
+    machines = {envs.architecture(node["Arch"]) for node in nodes if node.get("Arch")}
+    return str(asked.get("arch") or (here if here in machines or not machines else min(machines)))
 
 
 def environments(home: Home, arch: str) -> Dict[str, Any]:

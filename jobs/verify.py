@@ -11,6 +11,7 @@ from __future__ import annotations
 import importlib
 import json
 import math
+import os
 import platform
 import sys
 from importlib import metadata
@@ -125,7 +126,14 @@ def _answer(torch: Any, checks: List[Any], cards: List[Any], values: Dict[str, A
         "cudnn": cudnn,
         "python": platform.python_version(),
         "packages": packages,
+        "slurm": _job(),
     }
+
+
+def _job() -> Any:
+    """The job of Slurm that we are and its node, or None."""
+    job = os.environ.get("SLURM_JOB_ID")
+    return {"job": job, "node": os.environ.get("SLURMD_NODENAME")} if job else None
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ decided      a target for each host that was looked at, or the error that says w
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -21,6 +22,7 @@ from .wheels import CPU, Choice, Wish, choose
 from .wheeltable import Build, Wheel, table
 
 REQUIREMENTS = ("nibabel>=5.2", "numpy>=1.26", "scipy>=1.12")  # the `trainer` extra of the distribution, without torch
+SEEN = 7 * 86400.0  # seconds for which the cards that a job of Slurm saw are taken for those that are there
 LEAST_FREE = {True: 2 << 30, False: 8 << 30}  # bytes for a build for the processor, and for one with CUDA
 
 
@@ -46,11 +48,20 @@ class Sources(NamedTuple):
 
 
 class Place(NamedTuple):
-    """The orch home on the host, where things come from, and the site's word for a home that hosts share."""
+    """The orch home on the host, where things come from, and the site's word for a home that hosts share.
+
+    `orders` is what jobs there ask Slurm for (`setup.site.Host.orders`): a login node's cards are those of its nodes.
+    """
 
     home: str
     sources: Sources = Sources()
     shared: str | None = None
+    orders: tuple[Mapping[str, Any], ...] = ()
+
+    def order(self, arch: str) -> dict[str, Any] | None:
+        """Return what Slurm is asked for where the login node has this architecture: its own partition, else any."""
+        fitting = [order for order in self.orders if order["arch"] in (None, arch)]
+        return dict((fitting or list(self.orders))[0]) if self.orders else None
 
 
 class Look(NamedTuple):
@@ -140,7 +151,14 @@ class Target:
         return "cpu" if self.build.backend == CPU else "cuda"
 
 
-def look(wire: Wire, host: str, place: Place, arch: str | None = None, also: Iterable[str] = ()) -> Look:
+def look(
+    wire: Wire,
+    host: str,
+    place: Place,
+    arch: str | None = None,
+    also: Iterable[str] = (),
+    before: Mapping[str, Any] | None = None,
+) -> Look:
     """Look at a host; nothing is changed.
 
     Parameters
@@ -149,20 +167,35 @@ def look(wire: Wire, host: str, place: Place, arch: str | None = None, also: Ite
         The architecture that the caller takes it for.
     also:
         Other architectures whose environments in its home are listed: those of hosts that share it.
+    before:
+        What it told last (`Look.machine`): Slurm is not asked for a card at each look.
 
     Raises
     ------
     UsageError
         `arch` is not what the host can run.
+    OrchError
+        It is a login node without a card, and Slurm gives none to look at.
     """
     machine = wire.call("probe")
     facts = HostFacts.from_json(machine)
+    if place.orders and not facts.cards:
+        machine = _with_cards(wire, machine, place.order(facts.architecture), (before or {}).get("cards_of_jobs"))
+        facts = HostFacts.from_json(machine)
     if arch and arch != facts.architecture:
         text = f"{host} is {facts.architecture} and cannot run an environment for {arch}"
         raise UsageError(text, "leave --arch out: the host's own is taken")
     archs = sorted({facts.architecture, *also})
     listed = {one: wire.call("environments", arch=one, home=place.home)["environments"] for one in archs}
     return Look(facts, machine, place, listed)
+
+
+def _with_cards(wire: Wire, machine: Mapping[str, Any], order: Any, seen: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return a login node's facts with the cards that its jobs find, as kept from a look before or seen now."""
+    if seen is None or seen["asked"] != order or not 0 <= time.time() - seen["at"] < SEEN:
+        seen = {**wire.call("cards_of_jobs", asked=order), "asked": order, "at": time.time()}
+    reasons = {**machine["reasons"], "gpus": seen["reason"]}
+    return {**machine, "gpus": seen["gpus"], "reasons": reasons, "cards_of_jobs": seen}
 
 
 def decide(

@@ -116,7 +116,8 @@ class _Work:
 
     def do_verification(self, tell: Tell) -> str:
         """Let it prove itself."""
-        told = self._follow("verify_environment", tell, name=self.wanted.name, device=self.wanted.device)
+        slurm = self.wanted.place.order(self.wanted.facts.architecture)
+        told = self._follow("verify_environment", tell, name=self.wanted.name, device=self.wanted.device, slurm=slurm)
         return f"{len(told['here']['checks'])} checks passed"
 
     def _follow(self, verb: str, tell: Tell, **arguments: Any) -> dict[str, Any]:

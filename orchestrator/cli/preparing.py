@@ -158,14 +158,17 @@ class _Preparation:
 
     def _look(self, visit: Visit, archs: set[str]) -> Look:
         from setup.deciding import Place, Sources, look
-        from setup.known import remember_facts
+        from setup.known import remember_facts, told_of
 
         args, host = self.args, visit.host
         home = host.home or HOME
         with contextlib.suppress(*([NotFound] if args.dry_run else [])):  # one that is only looked at is not made
             visit.wire.call("open", home=home, create=not (args.dry_run or args.undo))
-        place = Place(home, Sources(args.wheels, args.channel, args.wheelhouse, args.miniforge), host.shared_home)
-        found = look(visit.wire, host.name, place, args.arch, archs)
+        sources = Sources(args.wheels, args.channel, args.wheelhouse, args.miniforge)
+        needs_card = not (args.cpu or args.undo or (self.only and self.only <= VSCODE_STEPS))
+        place = Place(home, sources, host.shared_home, host.orders if needs_card else ())
+        told = (told_of(self.settings.state, host.name) or {}).get("truths", {}).get("machine") or {}
+        found = look(visit.wire, host.name, place, args.arch, archs, told.get("value"))
         remember_facts(self.settings.state, host.name, found.machine)
         return found
 
