@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Dict, Iterator, List, Mapping, Optional
 
 from . import CONTRACT, disktest, envs, host, limits
 from .asking import unpack
-from .atomic import file_sha256, read_json, write_bytes, write_json
+from .atomic import file_sha256, move, read_json, write_bytes, write_json
 from .errors import ContractError, DataError, disk_error
 from .folder import Home
 
@@ -173,7 +173,7 @@ def _check(folder: str, files: Mapping[str, str]) -> None:
 
 def _settle(aside: str, target: str) -> None:
     try:
-        os.rename(aside, target)
+        move(aside, target)
     except OSError:
         if not os.path.isdir(target):  # else somebody was faster, with the same content
             raise
