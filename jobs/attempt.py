@@ -14,7 +14,7 @@ import shutil
 import time
 from typing import Any, Dict, Mapping, Optional
 
-from . import CONTRACT, host, slurm
+from . import CONTRACT, begun, host, slurm
 from .atomic import exists, file_sha256, move, patiently, read_json, sync_folder, write_json
 from .errors import disk_error
 from .folder import HostFolder, RunFolder
@@ -45,6 +45,7 @@ def publish(folder: RunFolder, job: Mapping[str, Any], device: Mapping[str, Any]
     claim = {"token": token, **place, "at": time.time(), "device": dict(device)}
     try:
         patiently(lambda: _fill(RunFolder(temporary), {**job, "attempt": folder.attempt, "claim": claim}))
+        begun.note(folder)
     except OSError as error:
         shutil.rmtree(temporary, ignore_errors=True)
         raise disk_error(error, folder.path) from error
