@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -14,6 +15,7 @@ from lab import nfs_like
 from lab.nfs_like import NfsMount
 from local_host import ENDED, LocalHost, sh, until
 
+from jobs.attempt import read_exit
 from jobs.errors import OrchError
 from jobs.pipe import ProcessPipe
 from jobs.wire import Wire, boot_arguments
@@ -145,3 +147,63 @@ def test_jobs_run_once_whatever_the_home_answers(site: Site, faults: str) -> Non
     until(lambda: insist(host.states).count("done") == 12, 60, "those that failed were done at the second try")
     assert site.begun() == Counter([*names, *names[:2], "slow"])
     check_injected(mount, FAULTS[faults])
+
+
+@pytest.mark.slow
+def test_two_hosts_share_a_home_whose_caches_lag(site: Site) -> None:
+    """Injected: on both hosts attributes and listings up to 2 s old, 3 of 10 changing calls repeated, late answers.
+
+    Both submit the same 20 jobs at once, 3 times, from two agents each.
+    Lost: none. Started twice: none. Each host sees the same end of all.
+    """
+    faults = {"attr_cache": 2, "repeat": 0.3, "late": 0.001}
+    for name in ("grace", "ada"):
+        site.mount(name).set(**faults)
+    hosts = [insist(lambda name=name: site.host(name)) for name in ("grace", "ada")]
+    names = [f"j{number}" for number in range(20)]
+    jobs = counting(hosts[0], names)
+    wires = [(host, wire) for host in hosts for wire in (host.wire, host.connect())]
+
+    def submit(host: NfsHost, wire: Wire) -> None:
+        for _ in range(3):
+            insist(lambda: host.submit(*jobs, wire=wire, parallel=2))
+
+    threads = [threading.Thread(target=submit, args=pair) for pair in wires]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for host in hosts:
+        until(lambda host=host: insist(host.states) == ["done"] * 20, 60, "both hosts see the end of all")
+    assert site.begun() == Counter(names)
+    for name in ("grace", "ada"):
+        check_injected(site.mounts[name], faults)
+    for _, wire in wires:
+        wire.close()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("when", ["write", "close"])
+def test_no_exit_is_lost_to_a_quota_and_what_waits_goes_on(site: Site, when: str) -> None:
+    """Injected: EDQUOT at each write, or at each close and sync, from when 3 of 8 jobs run until those have ended.
+
+    Their exit records go to the spool. The other 5 have not begun meanwhile, nor been given up. Lost: none.
+    """
+    host = site.host("grace")
+    names = [f"j{number}" for number in range(8)]
+    jobs = counting(host, names, "until test -e end; do sleep 0.02; done; exit 5", policy={"unknown": "never"})
+    host.submit(*jobs, parallel=3)
+    until(lambda: len(site.begun()) == 3, what="3 run")
+    site.mounts["grace"].set(quota=when)
+    (host.work / "end").touch()
+    spool = Path(host.local.spool)
+    until(lambda: spool.is_dir() and len(list(spool.glob("*.json"))) == 3, what="3 exit records are in the spool")
+    until(lambda: "quota is used up" in Path(host.local.keeper_log).read_text(), what="the keeper has met the quota")
+    states = Counter(host.states())
+    assert (states["failed"], states["queued"]) == (3, 5), "the spooled records count at once"
+    assert len(site.begun()) == 3
+    with pytest.raises(OrchError, match="quota"):
+        host.submit(host.job("late", sh(":")))
+    assert site.mounts["grace"].set()["quota"] >= 10
+    host.finish(8, 60)
+    assert {(read_exit(host.folder(job)) or {})["status"] for job in jobs} == {5}
