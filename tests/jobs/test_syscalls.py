@@ -171,6 +171,7 @@ def test_a_watcher_killed_at_each_call(host: LocalHost, tmp_path: Path) -> None:
     script = 'case "$ORCH_RUN" in *attempt-01) exit 3;; esac'
     again = {"unknown": "retry", "exit_status_lost": "retry"}
     host.run(job(host, "first", script, policy=again), parallel=2)
+    host.settle()
     deaths, jobs = Deaths(tmp_path), []
     for number in deaths:
         one = job(host, f"a{number}", script, policy=again)
