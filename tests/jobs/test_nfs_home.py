@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import sys
 import threading
 import time
@@ -15,9 +17,13 @@ from lab import nfs_like
 from lab.nfs_like import NfsMount
 from local_host import ENDED, LocalHost, sh, until
 
-from jobs.attempt import read_exit
+from jobs.atomic import exists, read_json, write_json
+from jobs.attempt import publish, read_exit
 from jobs.errors import OrchError
+from jobs.folder import HostFolder
+from jobs.homes import open_home
 from jobs.pipe import ProcessPipe
+from jobs.queue import ring
 from jobs.wire import Wire, boot_arguments
 
 pytestmark = pytest.mark.skipif(bool(nfs_like.lacking()), reason=nfs_like.lacking() or "everything is here")
@@ -207,3 +213,91 @@ def test_no_exit_is_lost_to_a_quota_and_what_waits_goes_on(site: Site, when: str
     assert site.mounts["grace"].set()["quota"] >= 10
     host.finish(8, 60)
     assert {(read_exit(host.folder(job)) or {})["status"] for job in jobs} == {5}
+
+
+@pytest.fixture
+def lied_to(tmp_path: Path) -> Iterator[NfsMount]:
+    """A mount without a host."""
+    (tmp_path / "backing").mkdir()
+    mount = NfsMount(tmp_path / "backing", tmp_path / "mount")
+    yield mount
+    mount.set()
+    mount.close()
+
+
+def names(path: str | Path) -> list[str]:
+    """What lies in a folder."""
+    return sorted(found.name for found in Path(path).iterdir())
+
+
+def refusal(call: Callable[[], Any]) -> int | None:
+    """The error number of a call."""
+    try:
+        call()
+    except OSError as error:
+        return error.errno
+    return None
+
+
+def test_the_mount_lies_as_a_file_server_does(lied_to: NfsMount, tmp_path: Path) -> None:
+    """Injected: each fault of `nfs_like` once or more; what other tests rely on."""
+    path, behind = lied_to.path, tmp_path / "backing"
+    for name in ("a", "b", "c"):
+        (path / name).write_text(name)
+    lied_to.set(repeat=1)
+    assert refusal(lambda: (path / "d").mkdir()) == errno.EEXIST and (behind / "d").is_dir()
+    assert refusal(lambda: (path / "e").hardlink_to(path / "a")) == errno.EEXIST and (behind / "e").exists()
+    assert refusal(lambda: (path / "f").touch(exist_ok=False)) == errno.EEXIST and (behind / "f").exists()
+    assert refusal(lambda: (path / "b").rename(path / "g")) == errno.ENOENT and (behind / "g").read_text() == "b"
+    assert refusal(lambda: (path / "c").unlink()) == errno.ENOENT and not (behind / "c").exists()
+    lied_to.set(attr_cache=60)
+    assert not (path / "late").exists() and "late" not in names(path)
+    (behind / "late").write_text("")
+    assert not (path / "late").exists() and "late" not in names(path)
+    (path / "own").touch()
+    assert "late" in names(path), "an own change lets a folder be read anew"
+    lied_to.set(stale=1)
+    assert refusal(lambda: (path / "a").read_text()) == errno.ESTALE
+    for when in ("write", "close"):
+        lied_to.set(quota=when)
+        assert refusal(lambda: (path / "a").write_text("more")) == errno.EDQUOT
+    lied_to.set(no_flock=True)
+    with (path / "a").open() as handle:
+        assert refusal(lambda: fcntl.flock(handle, fcntl.LOCK_EX)) == errno.ENOLCK
+    assert (behind / "a").read_text() == ""
+
+
+def test_what_was_done_is_not_undone_by_a_second_answer(lied_to: NfsMount, tmp_path: Path) -> None:
+    """Injected: every changing call repeated, names believed absent for 1 s. Lost, or taken for others': nothing."""
+    lied_to.set(repeat=1, attr_cache=1)
+    home, identity = open_home(str(lied_to.path / "home"))
+    assert open_home(home.path)[1] == identity
+    folder, local = home.attempt("s", "0123456789abcdef", 1), HostFolder(str(tmp_path))
+    assert not exists(folder.job)
+    assert publish(folder, {"argv": ["x"]}, {}, local), "it is ours, and it is seen"
+    assert not publish(folder, {"argv": ["x"]}, {}, local), "the second one is told so"
+    assert not exists(folder.result)
+    write_json(folder.result, {"value": 1})
+    assert read_json(folder.result) == {"value": 1}
+    assert names(folder.path) == ["exit.json", "job.json", "log.txt", "result.json"]
+    assert names(home.path) == ["begun", "home.json", "runs"]
+
+
+def test_a_keeper_outlives_a_home_that_does_not_answer(site: Site) -> None:
+    """Injected: a full quota, so that the keeper has no watcher; then ESTALE for every look; then nothing more.
+
+    Lost: none. Without a keeper that begins anew the job would wait for the next contact.
+    """
+    host = site.host("grace")
+    host.submit(*counting(host, ["first"], "until test -e end; do sleep 0.02; done"), parallel=1)
+    until(lambda: site.begun()["first"], what="the first one runs")
+    host.submit(*counting(host, ["second"]))
+    site.mounts["grace"].set(quota="write")
+    (host.work / "end").touch()
+    log = Path(host.local.keeper_log)
+    until(lambda: "quota is used up" in log.read_text(), what="the second one is refused")
+    site.mounts["grace"].set(stale=1)
+    assert ring(host.local.wake), "it looks"
+    until(lambda: "Traceback" in log.read_text(), what="the keeper has met ESTALE")
+    site.mounts["grace"].set()
+    until(lambda: site.begun()["second"], 60, "it goes on by itself")
