@@ -35,7 +35,6 @@ from lab import system
 STALE_FOR = 0.05  # seconds that a handle stays stale: the kernel itself asks a second time at once
 CALM: dict[str, Any] = {"attr_cache": 0, "late": 0, "repeat": 0, "stale": 0, "no_flock": False, "quota": ""}
 _ATTRIBUTES = ("st_mode", "st_nlink", "st_uid", "st_gid", "st_size", "st_blocks")
-_TIMES = ("st_atime", "st_mtime", "st_ctime")
 
 
 def lacking() -> str:
@@ -50,21 +49,14 @@ def lacking() -> str:
 
 
 class NfsMount:
-    """A mount, served by a process of its own that leaves with us.
-
-    Parameters
-    ----------
-    folder, path:
-        What is shown, and where.
-    """
+    """A folder mounted at a path, by a process that leaves with us."""
 
     def __init__(self, folder: Path, path: Path) -> None:
         path.mkdir(exist_ok=True)
-        self.path, self._lock = path, threading.Lock()
+        self.path = path
         program = [sys.executable, "-m", "lab.nfs_like", str(folder), str(path)]
-        self._server = subprocess.Popen(
-            program, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=Path(__file__).parent.parent, text=True
-        )
+        streams: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+        self._server = subprocess.Popen(program, cwd=Path(__file__).parent.parent, **streams)
         self.set()
         deadline = time.monotonic() + 30
         while not os.path.ismount(path):
@@ -73,12 +65,10 @@ class NfsMount:
 
     def set(self, **switches: Any) -> Counter[str]:
         """Switch faults on, all others off; return how many of each kind there were until now."""
-        assert not set(switches) - set(CALM), f"no such fault: {switches}"
-        with self._lock:
-            assert self._server.stdin and self._server.stdout
-            self._server.stdin.write(json.dumps(CALM | switches) + "\n")
-            self._server.stdin.flush()
-            return Counter(json.loads(self._server.stdout.readline()))
+        assert not set(switches) - set(CALM) and self._server.stdin and self._server.stdout
+        self._server.stdin.write(json.dumps(CALM | switches) + "\n")
+        self._server.stdin.flush()
+        return Counter(json.loads(self._server.stdout.readline()))
 
     def close(self) -> None:
         """Take the mount away."""
@@ -115,7 +105,7 @@ class View:
         return self.folder + path
 
     def _believed(self, kind: str, path: str, look: Callable[[str], Any]) -> Any:
-        """What was seen some seconds ago, else what is seen now: a value, or that there is none (ENOENT)."""
+        """What was seen some seconds ago, else what is seen now; None: that there is nothing was seen."""
         generation, now = self._generation, time.monotonic()
         until, value = self._cache.get((kind, path), (0.0, None))
         if until <= now:
@@ -125,8 +115,8 @@ class View:
                     self._cache[kind, path] = (now + self.switches["attr_cache"], value)
         elif value != _seen(look, self.folder + path):
             self.counts["outdated"] += 1
-        if isinstance(value, OSError):
-            raise value
+        if value is None:
+            raise OSError(errno.ENOENT, os.strerror(errno.ENOENT))
         return value
 
     def _forget(self, *paths: str) -> None:
@@ -138,19 +128,16 @@ class View:
                 if key[1] in parents or any(key[1] == path or key[1].startswith(path + "/") for path in paths):
                     del self._cache[key]
 
-    def _change(self, path: str, call: Callable[[], Any], *, made: str = "") -> Any:
-        """Do what changes a folder; perhaps once more, as a server does that is asked again after its answer was lost.
-
-        `made` is the new name of a rename: a client that is told ENOENT goes on believing what it believed of it.
-        """
+    def _change(self, path: str, call: Callable[[], Any], grows: bool = True) -> Any:
+        """Do what changes a folder; perhaps once more, as a server whose answer was lost."""
         self._real(path, may_be_stale=False)
-        self._refuse_growth()
-        done = call()
-        if self._fault("repeat"):
+        if grows:
+            self._refuse_growth()
+        try:
+            done = call()
+            return call() if self._fault("repeat") else done
+        finally:
             self._forget(path)
-            return call()
-        self._forget(path, *filter(None, [made]))
-        return done
 
     def _refuse_growth(self, when: str = "write") -> None:
         if self.switches["quota"] == when:
@@ -163,12 +150,9 @@ class View:
     def readdir(self, path: str, fh: int) -> list[str]:
         return [".", "..", *self._believed("listing", path, os.listdir)]
 
-    def readlink(self, path: str) -> str:
-        return os.readlink(self._real(path))
-
     def open(self, path: str, flags: int) -> int:
         self._cache.pop(("attributes", path), None)
-        return os.open(self._real(path), flags & ~os.O_NOFOLLOW)
+        return os.open(self._real(path), flags)
 
     def create(self, path: str, mode: int, flags: int) -> int:
         return int(self._change(path, lambda: os.open(self.folder + path, flags, mode)))
@@ -194,10 +178,6 @@ class View:
     def release(self, path: str, fh: int) -> None:
         os.close(fh)
 
-    def truncate(self, path: str, length: int, fh: int | None = None) -> None:
-        os.truncate(self._real(path, may_be_stale=False), length)
-        self._cache.pop(("attributes", path), None)
-
     def flock(self, path: str, fh: int, op: int) -> None:
         if self.switches["no_flock"]:
             self.counts["no_flock"] += 1
@@ -208,31 +188,31 @@ class View:
         self._change(path, lambda: os.mkdir(self.folder + path, mode))
 
     def rmdir(self, path: str) -> None:
-        self._change(path, lambda: os.rmdir(self.folder + path))
+        self._change(path, lambda: os.rmdir(self.folder + path), grows=False)
 
     def unlink(self, path: str) -> None:
-        self._change(path, lambda: os.unlink(self.folder + path))
-
-    def symlink(self, path: str, source: str) -> None:
-        self._change(path, lambda: os.symlink(source, self.folder + path))
+        self._change(path, lambda: os.unlink(self.folder + path), grows=False)
 
     def link(self, path: str, source: str) -> None:
         self._change(path, lambda: os.link(self.folder + source, self.folder + path))
         self._forget(source)
 
     def rename(self, old: str, new: str) -> None:
-        self._change(old, lambda: os.rename(self.folder + old, self.folder + new), made=new)
+        self._change(old, lambda: os.rename(self.folder + old, self.folder + new), grows=False)
+        self._forget(new)  # not where an error was told: then a client goes on believing what it believed of it
+
+    def _set(self, path: str, call: Callable[..., None], *values: Any, **named: Any) -> None:
+        call(self._real(path, may_be_stale=False), *values, **named)
+        self._cache.pop(("attributes", path), None)
+
+    def truncate(self, path: str, length: int, fh: int | None = None) -> None:
+        self._set(path, os.truncate, length)
 
     def chmod(self, path: str, mode: int) -> None:
-        os.chmod(self._real(path, may_be_stale=False), mode)
-        self._cache.pop(("attributes", path), None)
-
-    def chown(self, path: str, uid: int, gid: int) -> None:
-        os.chown(self._real(path, may_be_stale=False), uid, gid)
+        self._set(path, os.chmod, mode)
 
     def utimens(self, path: str, times: tuple[int, int] | None = None) -> None:
-        os.utime(self._real(path, may_be_stale=False), ns=times)
-        self._cache.pop(("attributes", path), None)
+        self._set(path, os.utime, ns=times)
 
     def statfs(self, path: str) -> dict[str, int]:
         found = os.statvfs(self.folder)
@@ -242,13 +222,13 @@ class View:
 def _seen(look: Callable[[str], Any], path: str) -> Any:
     try:
         return look(path)
-    except FileNotFoundError as error:
-        return OSError(error.errno, error.strerror)
+    except FileNotFoundError:
+        return None
 
 
 def _attributes(path: str) -> dict[str, int]:
     found = os.lstat(path)
-    times = {name: getattr(found, name + "_ns") for name in _TIMES}
+    times = {name: getattr(found, name + "_ns") for name in ("st_atime", "st_mtime", "st_ctime")}
     return {name: getattr(found, name) for name in _ATTRIBUTES} | times
 
 
