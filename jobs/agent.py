@@ -9,6 +9,8 @@ from __future__ import annotations
 import codecs
 import functools
 import importlib
+import io
+import itertools
 import json
 import os
 import select
@@ -16,13 +18,13 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any, BinaryIO, Callable, Dict, Generator, Iterable, Iterator, List, Optional, Tuple
 
-from . import CONTRACT, __version__, attempt, host, stop
+from . import CONTRACT, __version__, attempt, host, kept, stop
 from .atomic import read_json, stamp, write_json
-from .errors import ContractError, NotFound, OrchError, UsageError, disk_error
+from .errors import NotFound, OrchError, UsageError, disk_error
 from .events import EventWriter, read
 from .folder import HostFolder, RunFolder
 from .holds import Holds
-from .homes import open_home
+from .homes import open_home, private_folder
 from .lease import holding
 from .queue import Entry, Queue, waiting_everywhere
 from .state import ENDED, RUNNING, Verdict, judge
@@ -58,7 +60,8 @@ class Agent:
         """
         self.home, identity = open_home(home, create)
         self.local = HostFolder.of(identity["id"])
-        _private_folder(self.local.path)
+        private_folder(self.local.path)
+        kept.keep(os.path.dirname(self.local.path))
         self.queue = Queue(self.home, host.name())
         attempt.replay_spool(self.local)
         if courtesy is not None and courtesy != (read_json(self.local.wishes) or {}):
@@ -278,20 +281,6 @@ class Agent:
         return {}
 
 
-def _private_folder(path: str) -> None:
-    """Make a folder that is ours alone; a stranger's folder of that name (in a sticky /var/tmp) is refused."""
-    try:
-        os.makedirs(os.path.dirname(path), 0o700, exist_ok=True)
-        os.makedirs(path, 0o700, exist_ok=True)
-    except OSError as error:
-        raise disk_error(error, path) from error
-    for folder in (os.path.dirname(path), path):
-        if os.lstat(folder).st_uid != os.getuid():
-            raise ContractError(
-                "{} belongs to somebody else".format(folder), "set ORCH_LOCAL to a local folder of yours"
-            )
-
-
 def _sizes(path: str) -> Dict[str, int]:
     sizes = {}
     for name in sorted(os.listdir(path)):
@@ -350,24 +339,26 @@ def _verb(agent: Agent, name: str) -> Callable[..., Any]:
     return functools.partial(getattr(module, name), agent)
 
 
-def serve(source: BinaryIO, sink: BinaryIO, marker: str) -> None:
-    """Answer requests until the other end closes the connection."""
+def serve(source: BinaryIO, sink: BinaryIO, ahead: bytes = b"") -> None:
+    """Answer what was asked ahead, then requests until the other end closes the connection."""
     os.umask(0o077)
     agent = Agent(source)
-    sink.write(marker.encode() + b"\n\n")  # the marker, and an empty line: we are a Python that will do
+    sink.write(b"\n")  # an empty line: we are a Python that will do
     sink.flush()
-    while True:
-        head = source.readline()
-        if not head:
-            return
-        size, _, more = head.partition(b"+")
-        request = json.loads(source.read(int(size)))
-        if more:
-            request["args"]["data"] = source.read(int(more))
+    for request in itertools.chain(_requests(io.BytesIO(ahead)), _requests(source)):
         for frame in _answer(agent, request):
             data = json.dumps({"id": request["id"], **frame}, ensure_ascii=False).encode()
             sink.write(b"%d\n" % len(data) + data)
             sink.flush()
+
+
+def _requests(source: BinaryIO) -> Iterator[Dict[str, Any]]:
+    for head in iter(source.readline, b""):
+        size, _, more = head.partition(b"+")
+        request = json.loads(source.read(int(size)))
+        if more:
+            request["args"]["data"] = source.read(int(more))
+        yield request
 
 
 def _answer(agent: Agent, request: Dict[str, Any]) -> Iterator[Reply]:

@@ -240,7 +240,7 @@ def ship(home: Home, host: str) -> str:
 def _sources() -> Dict[str, str]:
     """The sources of this package by file name: from the wire, which brought them, else from its folder."""
     package = sys.modules[__package__]
-    sent: Optional[Mapping[str, str]] = getattr(package.__loader__, "modules", None)
+    sent: Optional[Mapping[str, str]] = getattr(package.__loader__, "sources", None)
     if sent is not None:
         return {_file(name): source for name, source in sent.items()}
     folder = os.path.dirname(os.path.abspath(__file__))

@@ -79,3 +79,25 @@ def private() -> Iterator[None]:
             _inside[0] -= 1
             if not _inside[0]:
                 os.umask(_inside[1])
+
+
+def private_folder(path: str) -> None:
+    """Make a host-local folder that is ours alone.
+
+    Raises
+    ------
+    ContractError
+        A stranger has a folder of that name (in a sticky /var/tmp).
+    DiskError
+        It cannot be made.
+    """
+    try:
+        os.makedirs(os.path.dirname(path), 0o700, exist_ok=True)
+        os.makedirs(path, 0o700, exist_ok=True)
+    except OSError as error:
+        raise disk_error(error, path) from error
+    for folder in (os.path.dirname(path), path):
+        if os.lstat(folder).st_uid != os.getuid():
+            raise ContractError(
+                "{} belongs to somebody else".format(folder), "set ORCH_LOCAL to a local folder of yours"
+            )
