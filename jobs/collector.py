@@ -92,7 +92,7 @@ class Collector:
         for sweep, job_id in self._followed:  # in the queue when the folders were looked at, begun when the queue was
             yield from self._job(sweep, job_id)
         self._followed.clear()
-        late = late if noted is not None else self._about_to_appear(now)
+        late = late if noted is not None else self._hidden(now, only)
         appeared = [key for key in late or () if self._there(key)]
         for key in appeared:
             yield from self._unless_final(key)
@@ -106,13 +106,18 @@ class Collector:
         noted = begun.between(self.home, self._since, now)
         return None if noted is None else [key for key in noted if only is None or key[0] in only]
 
-    def _about_to_appear(self, now: Optional[begun.Told]) -> Optional[List[Key]]:
-        """Attempts that wait, for all we know, and are on a list already; None when the lists cannot be read."""
+    def _hidden(self, now: Optional[begun.Told], only: Wanted) -> Optional[List[Key]]:
+        """Attempts on a list that a look at every folder has not told of; None when the lists cannot be read.
+
+        They wait, for all we know: they are about to appear. Or the listing of their folder was an old one (NFS).
+        """
         named = begun.between(self.home, dict.fromkeys(now, 0), now) if now is not None else []
         if named is None:
             return None
-        waiting = (key for key in named if not self.known.get(key, Known(0, True)).final)
-        return [key for key in waiting if not self._there(key)]
+        named = [key for key in dict.fromkeys(named) if only is None or key[0] in only]
+        waiting = [key for key in named if not self.known.get(key, Known(0, True)).final]
+        about_to = [key for key in waiting if key in self._queued or not self._there(key)]
+        return about_to + [key for key in named if key not in self.known and self._there(key)]
 
     def _unended(self, noted: List[Key], only: Wanted) -> List[Key]:
         """Attempts that may have news."""

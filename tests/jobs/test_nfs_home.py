@@ -159,8 +159,8 @@ def test_jobs_run_once_whatever_the_home_answers(site: Site, faults: str) -> Non
 def test_two_hosts_share_a_home_whose_caches_lag(site: Site) -> None:
     """Injected: on both hosts attributes and listings up to 2 s old, 3 of 10 changing calls repeated, late answers.
 
-    Both submit the same 20 jobs at once, 3 times, from two agents each; 10 more stand in both queues from the beginning,
-    as when neither host saw the other's. Lost: none. Started twice: none. Each host sees the same end of all.
+    Both submit the same 20 jobs at once, 3 times, from two agents each; 10 more stand in both queues from the
+    beginning, as when neither host saw the other's. Lost: none. Started twice: none. Both see the same end of all.
     """
     faults = {"attr_cache": 2, "repeat": 0.3, "late": 0.001}
     for name in ("grace", "ada"):
