@@ -48,6 +48,7 @@ class Agent:
     def __init__(self, source: BinaryIO) -> None:
         self.source = source
         self.collector: Optional[Collector] = None
+        self.failed = False  # a look broke off: what its collector thinks it has sent may not have arrived
         self.copying: Optional[int] = None  # descriptor of the lock of the data set that is being taken in
 
     def open(self, home: str, create: bool = True, courtesy: Optional[Dict[str, Any]] = None) -> Reply:
@@ -127,6 +128,7 @@ class Agent:
         if not self._collecting(known, others, since):
             return {"again": True}
         assert self.collector
+        self.failed = True
         names = self.home.sweep_names() if sweeps is None or self.collector.since is not None else sweeps
         now = {name: stamp(self.home.sweep(name)) for name in names}
         changed = (name for name in names if now[name] != (stamps or {}).get(name, 0))
@@ -143,10 +145,15 @@ class Agent:
             lines = read(self.home.journal, journal)
             told = {"lines": lines.events, "offset": lines.offset}
         place = {"keeper": keeper, "host": host.name(), "t": time.time()}
+        self.failed = False
         return {"journal": told, "since": self.collector.since, "stamps": now, **place}
 
     def _collecting(self, known: Iterable[Any], others: Iterable[str], since: Optional[Dict[str, int]]) -> bool:
         """See to a collector; False when it cannot go on from what the index has followed."""
+        if self.failed:
+            self.collector, self.failed = None, False
+            if since is not None:
+                return False
         if self.collector is None:
             from .collector import Collector
 

@@ -57,6 +57,7 @@ class Collector:
         self._others: FrozenSet[str] = frozenset()
         self._claimed: Dict[Key, str] = {}  # attempts of other machines
         self._queued: Set[Key] = set()  # they wait here: when they begin, a list says so
+        self._begun: Set[Key] = set()  # told of as begun; an old answer (NFS) does not make them wait again
         self._holds, self._waits = Holds(local), Waits(local)
         self._followed: List[Tuple[str, str]] = []  # jobs whose last attempt seen was followed by another on its own
         self._told: Set[Tuple[str, Wanted]] = set()  # batches told of, and for which sweeps
@@ -122,7 +123,7 @@ class Collector:
     def _unended(self, noted: List[Key], only: Wanted) -> List[Key]:
         """Attempts that may have news."""
         unended = [key for key, known in self.known.items() if not known.final and key not in self._queued]
-        self._queued.update(key for key in unended if not self._there(key))
+        self._queued.update(key for key in unended if key not in self._begun and not self._there(key))
         self._queued.difference_update(noted)
         unsure, self._unsure = self._unsure, []
         return [key for key in dict.fromkeys((*unended, *unsure, *noted)) if only is None or key[0] in only]
@@ -141,6 +142,7 @@ class Collector:
 
     def _attempt(self, key: Key) -> Iterator[Dict[str, Any]]:
         self._queued.discard(key)
+        self._begun.add(key)
         folder = self.home.attempt(*key)
         job = read_job(folder)
         if job is None:
@@ -186,7 +188,7 @@ class Collector:
                 new = new or waits.concern(entry.job)
                 if (sweeps is not None and entry.key[0] not in sweeps) or not new:
                     continue
-                if not os.path.isdir(self.queue.run_folder(entry.key).path):
+                if entry.key not in self._begun and not self._there(entry.key):
                     yield self._report(entry.key, entry.job, _waiting(entry, holds, waits))
                     self.known[entry.key] = Known(0, False)
                     self._queued.add(entry.key)
