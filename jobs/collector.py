@@ -118,7 +118,8 @@ class Collector:
         named = [key for key in dict.fromkeys(named) if only is None or key[0] in only]
         waiting = [key for key in named if not self.known.get(key, Known(0, True)).final]
         about_to = [key for key in waiting if key in self._queued or not self._there(key)]
-        return about_to + [key for key in named if key not in self.known and self._there(key)]
+        lately = now is not None and begun.grew_lately(self.home, now)
+        return about_to + [key for key in named if key not in self.known and (lately or self._there(key))]
 
     def _unended(self, noted: List[Key], only: Wanted) -> List[Key]:
         """Attempts that may have news."""
