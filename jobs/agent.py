@@ -22,9 +22,9 @@ from . import CONTRACT, __version__, attempt, host, kept, stop
 from .atomic import read_json, stamp, write_json
 from .errors import NotFound, OrchError, UsageError, disk_error
 from .events import EventWriter, read
-from .folder import HostFolder, RunFolder
+from .folder import RunFolder
 from .holds import Holds
-from .homes import open_home, private_folder
+from .homes import host_folder, mask, open_home
 from .lease import holding
 from .queue import Entry, Queue, waiting_everywhere
 from .state import ENDED, RUNNING, Verdict, judge
@@ -60,9 +60,9 @@ class Agent:
             How this user shares the cards from now on (`courtesy.Wishes`); None: as before.
         """
         self.home, identity = open_home(home, create)
-        self.local = HostFolder.of(identity["id"])
-        private_folder(self.local.path)
+        self.local = host_folder(self.home, identity["id"])
         kept.keep(os.path.dirname(self.local.path))
+        os.umask(mask(self.home.path))
         self.queue = Queue(self.home, host.name())
         attempt.replay_spool(self.local)
         if courtesy is not None and courtesy != (read_json(self.local.wishes) or {}):
@@ -81,7 +81,7 @@ class Agent:
 
         An idle host has neither, and is spared the keeper's imports.
         """
-        if not self.queue.batches() and not (os.path.isdir(self.local.locks) and os.listdir(self.local.locks)):
+        if not self.queue.mine() and not (os.path.isdir(self.local.locks) and os.listdir(self.local.locks)):
             return False
         from .keeper import rouse
 
@@ -125,16 +125,16 @@ class Agent:
         """
         attempt.replay_spool(self.local)
         keeper = self._rouse()
-        if not self._collecting(known, others, since):
+        collector = self._collecting(known, others, since)
+        if collector is None:
             return {"again": True}
-        assert self.collector
-        self.failed = True
-        names = self.home.sweep_names() if sweeps is None or self.collector.since is not None else sweeps
+        self.collector, self.failed = None, True
+        names = self.home.sweep_names() if sweeps is None or collector.since is not None else sweeps
         now = {name: stamp(self.home.sweep(name)) for name in names}
         changed = (name for name in names if now[name] != (stamps or {}).get(name, 0))
         yield [record for record in (read_json(self.home.sweep(name)) for name in changed) if record]
         batch = []
-        for report in self.collector.reports(sweeps):
+        for report in collector.reports(sweeps):
             batch.append(report)
             if len(batch) == CHUNK:
                 yield batch
@@ -145,15 +145,14 @@ class Agent:
             lines = read(self.home.journal, journal)
             told = {"lines": lines.events, "offset": lines.offset}
         place = {"keeper": keeper, "host": host.name(), "t": time.time()}
-        self.failed = False
-        return {"journal": told, "since": self.collector.since, "stamps": now, **place}
+        self.collector, self.failed = collector, False
+        return {"journal": told, "since": collector.since, "stamps": now, **place}
 
-    def _collecting(self, known: Iterable[Any], others: Iterable[str], since: Optional[Dict[str, int]]) -> bool:
-        """See to a collector; False when it cannot go on from what the index has followed."""
-        if self.failed:
-            self.collector, self.failed = None, False
-            if since is not None:
-                return False
+    def _collecting(self, known: Iterable[Any], others: Iterable[str], since: Optional[Reply]) -> Optional[Collector]:
+        """See to a collector; None when it cannot go on from what the index has followed."""
+        if self.failed and since is not None:
+            self.failed = False
+            return None
         if self.collector is None:
             from .collector import Collector
 
@@ -161,7 +160,7 @@ class Agent:
         self.collector.leave_to(others)
         if since is not None and not self.collector.follows():
             self.collector = None
-        return self.collector is not None
+        return self.collector
 
     def stop(self, jobs: List[Tuple[str, str]], grace: Optional[float] = None, by: str = "") -> Reply:
         """Stop jobs: those that wait are ended before they begin, those that run get a stop request and SIGTERM.
@@ -207,6 +206,9 @@ class Agent:
         verdict = self.verdict(last)
         if verdict.state != RUNNING:
             return "had ended" if verdict.state in ENDED else verdict.reason
+        stranger = host.stranger(last.path)
+        if stranger and host.user():  # root may signal anybody
+            return "is {}'s: only they can stop it".format(stranger)
         first = stop.ask(last, by, grace)
         place = attempt.place_of(attempt.read_job(last), self.local)
         return "asked to stop" if stop.wake(last, place, first) else "had ended"
@@ -330,6 +332,8 @@ VERBS: Dict[str, str] = {
     **dict.fromkeys(("release", "courtesies"), "releasing"),
     **dict.fromkeys(("files_of", "send"), "sending"),
     **dict.fromkeys(LOCAL, "vscode_local"),
+    **dict.fromkeys(("gc_look", "gc_park", "gc_parked", "gc_empty", "gc_restore"), "gc"),
+    **dict.fromkeys(("handover_proofs", "handover_look", "handover"), "handover"),
 }
 HOMELESS = ("open", "probe", *TRUTHS, *SERVERS, *LOCAL, "environments", "survey", "ask_program")  # need no open home
 

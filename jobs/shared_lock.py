@@ -43,7 +43,7 @@ def shared_lock(path: str, wait: float = 20.0, expiry: float = 600.0) -> Iterato
     mine = "{}.{}".format(path, token)
     try:
         with contextlib.suppress(FileExistsError):  # its name is ours alone: a server asked twice says so
-            os.mkdir(mine, 0o700)
+            os.mkdir(mine)
         write_json(_owner_file(mine), _identity(token), sync=False)
     except OSError as error:
         raise disk_error(error, path) from error

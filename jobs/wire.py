@@ -106,6 +106,7 @@ class Wire:
         marker = os.urandom(16).hex()
         self._hello, self._answered = threading.Event(), False
         self._lacks_sources = False
+        self._writer: Optional[threading.Thread] = None
         self._refusal = self._printed = ""
         self._reader = threading.Thread(target=self._read, args=(pipe.output, marker), daemon=True)
         self._reader.start()
@@ -113,7 +114,7 @@ class Wire:
         try:
             self._start(marker, asked)
         except BaseException:
-            self._pipe.close()
+            self._close_pipe()
             raise
 
     def _start(self, marker: str, asked: bytes) -> None:
@@ -200,8 +201,17 @@ class Wire:
 
     def close(self) -> None:
         """Close the connection; the agent leaves, keepers and watchers stay."""
-        self._pipe.close()
+        self._close_pipe()
         self._reader.join(timeout=5)
+
+    def _close_pipe(self) -> None:
+        """Close it once nobody is about to write: the descriptor's number may be another wire's a moment later.
+
+        A writer that is still there after half a second waits inside the system call, which has looked the number up.
+        """
+        if self._writer:
+            self._writer.join(timeout=0.5)
+        self._pipe.close()
 
     def __enter__(self) -> "Wire":
         return self
@@ -217,7 +227,7 @@ class Wire:
     def _send(self, data: bytes) -> None:
         """Write in a thread of its own: an end that reads nothing must not hold us for ever."""
         failures: List[Exception] = []
-        writer = threading.Thread(target=self._write, args=(data, failures), daemon=True)
+        self._writer = writer = threading.Thread(target=self._write, args=(data, failures), daemon=True)
         writer.start()
         deadline = time.monotonic() + self._timeout
         while writer.is_alive() and self._reader.is_alive() and time.monotonic() < deadline:
