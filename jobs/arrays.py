@@ -26,7 +26,7 @@ import zipfile
 from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence
 
 from . import CONTRACT, slurm
-from .atomic import read_json, write_bytes, write_json
+from .atomic import move, read_json, write_bytes, write_json
 from .errors import OrchError
 from .folder import Home
 from .host import stranger
@@ -105,11 +105,11 @@ def publish(home: Home, host: str, identity: str, entries: Sequence[Entry]) -> A
     aside, folder = os.path.join(base, "." + token), os.path.join(base, token)
     name = "{}.{}".format(entries[0].key[0], token)
     array = Array(token, folder, name, time.time(), [entry.key for entry in entries], None)
-    os.makedirs(aside)
+    os.makedirs(aside, exist_ok=True)  # its name is ours alone
     write_bytes(os.path.join(aside, "jobs.jsonl"), b"\n".join([*(entry.line for entry in entries), b""]))
     about = {"contract": CONTRACT, "name": name, "at": array.at, "keys": array.keys, "job": None}
     write_json(os.path.join(aside, "array.json"), {**about, "home": home.path, "id": identity, "login": host})
-    os.rename(aside, folder)
+    move(aside, folder)
     return array
 
 

@@ -57,6 +57,7 @@ class Collector:
         self._others: FrozenSet[str] = frozenset()
         self._claimed: Dict[Key, str] = {}  # attempts of other machines
         self._queued: Set[Key] = set()  # they wait here: when they begin, a list says so
+        self._begun: Set[Key] = set()  # told of as begun; an old answer (NFS) does not make them wait again
         self._holds, self._waits = Holds(local), Waits(local)
         self._followed: List[Tuple[str, str]] = []  # jobs whose last attempt seen was followed by another on its own
         self._told: Set[Tuple[str, Wanted]] = set()  # batches told of, and for which sweeps
@@ -92,7 +93,7 @@ class Collector:
         for sweep, job_id in self._followed:  # in the queue when the folders were looked at, begun when the queue was
             yield from self._job(sweep, job_id)
         self._followed.clear()
-        late = late if noted is not None else self._about_to_appear(now)
+        late = late if noted is not None else self._hidden(now, only)
         appeared = [key for key in late or () if self._there(key)]
         for key in appeared:
             yield from self._unless_final(key)
@@ -106,18 +107,24 @@ class Collector:
         noted = begun.between(self.home, self._since, now)
         return None if noted is None else [key for key in noted if only is None or key[0] in only]
 
-    def _about_to_appear(self, now: Optional[begun.Told]) -> Optional[List[Key]]:
-        """Attempts that wait, for all we know, and are on a list already; None when the lists cannot be read."""
+    def _hidden(self, now: Optional[begun.Told], only: Wanted) -> Optional[List[Key]]:
+        """Attempts on a list that a look at every folder has not told of; None when the lists cannot be read.
+
+        They wait, for all we know: they are about to appear. Or the listing of their folder was an old one (NFS).
+        """
         named = begun.between(self.home, dict.fromkeys(now, 0), now) if now is not None else []
         if named is None:
             return None
-        waiting = (key for key in named if not self.known.get(key, Known(0, True)).final)
-        return [key for key in waiting if not self._there(key)]
+        named = [key for key in dict.fromkeys(named) if only is None or key[0] in only]
+        waiting = [key for key in named if not self.known.get(key, Known(0, True)).final]
+        about_to = [key for key in waiting if key in self._queued or not self._there(key)]
+        lately = now is not None and begun.grew_lately(self.home, now)
+        return about_to + [key for key in named if key not in self.known and (lately or self._there(key))]
 
     def _unended(self, noted: List[Key], only: Wanted) -> List[Key]:
         """Attempts that may have news."""
         unended = [key for key, known in self.known.items() if not known.final and key not in self._queued]
-        self._queued.update(key for key in unended if not self._there(key))
+        self._queued.update(key for key in unended if key not in self._begun and not self._there(key))
         self._queued.difference_update(noted)
         unsure, self._unsure = self._unsure, []
         return [key for key in dict.fromkeys((*unended, *unsure, *noted)) if only is None or key[0] in only]
@@ -136,6 +143,7 @@ class Collector:
 
     def _attempt(self, key: Key) -> Iterator[Dict[str, Any]]:
         self._queued.discard(key)
+        self._begun.add(key)
         folder = self.home.attempt(*key)
         job = read_job(folder)
         if job is None:
@@ -181,7 +189,7 @@ class Collector:
                 new = new or waits.concern(entry.job)
                 if (sweeps is not None and entry.key[0] not in sweeps) or not new:
                     continue
-                if not os.path.isdir(self.queue.run_folder(entry.key).path):
+                if entry.key not in self._begun and not self._there(entry.key):
                     yield self._report(entry.key, entry.job, _waiting(entry, holds, waits))
                     self.known[entry.key] = Known(0, False)
                     self._queued.add(entry.key)

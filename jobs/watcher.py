@@ -20,6 +20,7 @@ from typing import Any, Callable, Dict, List, NamedTuple, NoReturn, Optional, Ty
 
 from . import host, slurm, stop
 from .aftermath import decided, follow
+from .atomic import patiently
 from .attempt import handed_in, publish, read_result, record_exit
 from .errors import OrchError
 from .failure import Proof, diagnose
@@ -123,8 +124,8 @@ class Watch:
         self.limit_at = time.monotonic() + limit if limit else None
         self.began = time.time()
         try:
-            os.chdir(self.job["cwd"])  # ours too: nobody else lives in this process
-            self.child = spawn(argv, environment, self.folder.log)
+            patiently(lambda: os.chdir(self.job["cwd"]))  # ours too: nobody else lives in this process
+            self.child = patiently(lambda: spawn(argv, environment, self.folder.log))
         except (OSError, ValueError) as error:
             self._say_why_not(argv, error)
         finally:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from local_host import LocalHost, sh, until
 
+from jobs.attempt import read_exit
 from jobs.errors import ContractError, NotFound, OrchError, UsageError
 
 RECORD = {"contract": 1, "name": "s", "created": 1.0, "updated": 1.0, "cells": []}
@@ -206,3 +207,17 @@ def test_an_operating_system_error_in_any_verb_is_translated(host: LocalHost, ve
         list(host.wire.stream(verb, **arguments.get(verb, {})))
     assert caught.value.code in {"DISK", "NOT_FOUND"}
     assert host.wire.call("probe")["contract"] == 1
+
+
+def test_a_look_that_broke_off_is_told_again(host: LocalHost) -> None:
+    """Injected: once, a folder of runs that cannot be listed, after another sweep was looked at. Lost: no report."""
+    job = host.job("a", ("/bin/true",))
+    host.submit(job)
+    until(lambda: read_exit(host.folder(job)), what="it has ended")
+    host.settle()
+    loop = Path(host.home.runs, "zz")
+    loop.symlink_to(loop)
+    with pytest.raises(OrchError, match="symbolic links"):
+        host.collect()
+    loop.unlink()
+    assert host.state(job) == "done"
