@@ -56,6 +56,7 @@ class Collector:
         self._only: Wanted = None  # the sweeps for which `_since` holds
         self._others: FrozenSet[str] = frozenset()
         self._claimed: Dict[Key, str] = {}  # attempts of other machines
+        self._damaged: Set[Key] = set()  # told of as damaged
         self._queued: Set[Key] = set()  # they wait here: when they begin, a list says so
         self._begun: Set[Key] = set()  # told of as begun; an old answer (NFS) does not make them wait again
         self._holds, self._waits = Holds(local), Waits(local)
@@ -147,9 +148,11 @@ class Collector:
         folder = self.home.attempt(*key)
         job = read_job(folder)
         if job is None:
-            damage = Verdict("failed", "job.json is missing or not readable", "damaged run folder")
-            self.known[key] = Known(0, True)  # nothing more will be said in this connection
-            yield self._report(key, None, damage)
+            self.known[key] = Known(0, False)  # perhaps the file server does not show it yet
+            if key not in self._damaged:
+                self._damaged.add(key)
+                damage = Verdict("failed", "job.json is missing or not readable", "damaged run folder")
+                yield self._report(key, None, damage)
             return
         machine = teller_of(job)
         if machine != host.name():
