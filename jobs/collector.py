@@ -12,7 +12,7 @@ from .folder import Home, HostFolder, RunFolder
 from .holds import Holds
 from .queue import Entry, Key, Queue
 from .spec import JobSpec
-from .state import ENDED, INTERRUPTED, QUEUED, Evidence, Verdict, judge
+from .state import ENDED, GONE, INTERRUPTED, QUEUED, Evidence, Verdict, judge
 from .waits import Waits
 
 
@@ -36,6 +36,8 @@ class Collector:
         self.home, self.local = home, local
         self.queue = Queue(home, host.name())
         self.known: Dict[Key, Known] = {(row[0], row[1], row[2]): Known(row[3], bool(row[4])) for row in known}
+        # What waited when the index last heard: it may have left the queue without beginning.
+        self._doubtful: Set[Key] = {key for key, told in self.known.items() if not (told.final or told.offset)}
         self._others: FrozenSet[str] = frozenset()
         self._claimed: Dict[Key, str] = {}  # attempts of other machines
         self._settled: Dict[Tuple[str, str], int] = {}  # (sweep, job) -> mtime of its folder when all was final
@@ -111,11 +113,13 @@ class Collector:
         same = (holds, waits) == (self._holds, self._waits)
         self._told = {told for told in self._told if told[0] in batches} if same else set()
         self._holds, self._waits = holds, waits
+        seen: Set[Key] = set()
         for name in batches:
             if (name, sweeps) in self._told:
                 continue
             self._told.add((name, sweeps))
             for entry in self.queue.entries(name):
+                seen.add(entry.key)
                 new = entry.key not in self.known or bool(holds.gpus) or entry.key[0] in holds.sweeps
                 new = new or waits.concern(entry.job)
                 if (sweeps is not None and entry.key[0] not in sweeps) or not new:
@@ -125,6 +129,18 @@ class Collector:
                     self.known[entry.key] = Known(0, False)
                 elif entry.key not in self.known:  # it began since the folders were looked at
                     yield from self._attempt(entry.key)
+        yield from self._gone(seen, sweeps)
+
+    def _gone(self, seen: Set[Key], sweeps: Optional[FrozenSet[str]]) -> Iterator[Dict[str, Any]]:
+        """Tell, once, of what no longer waits and never began: its batch was damaged, or a reboot gave it a new number.
+
+        Whether it waited here the index knows: entries of other hosts and homes are in doubt here, too.
+        """
+        asked = {key for key in self._doubtful if sweeps is None or key[0] in sweeps}
+        self._doubtful -= asked
+        for key in sorted(asked - seen):
+            if not os.path.isdir(self.queue.run_folder(key).path):
+                yield self._report(key, None, Verdict(GONE, "neither in the queue nor begun"))
 
     def _report(self, key: Key, spec: Optional[Dict[str, Any]], verdict: Verdict) -> Dict[str, Any]:
         return {
