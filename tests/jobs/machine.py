@@ -8,6 +8,7 @@ at the end nothing is resident. A fault is one rule: it does the harm for real a
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shutil
 import signal
@@ -125,21 +126,15 @@ class Host(PromisedHost):
 
     @rule(pick=pick)
     def use_a_process_id_again(self, pick: int) -> None:
-        """A watcher and its job are gone; a stranger has their numbers by now."""
-        gone = [
-            (lock, found)
-            for lock, found in self.host.begun()
-            if not any(this.is_alive(*found[who]) for who in ("watcher", "job"))
-        ]
-        if gone:
+        """A watcher is gone, perhaps its job too; a stranger has their numbers by now."""
+        gone = [(lock, found) for lock, found in self.host.begun() if not this.is_alive(*found["watcher"])]
+        for lock, found in gone[pick % len(gone) :][:1] if gone else ():
             self.tally["process id used again"] += 1
-            lock, found = gone[pick % len(gone)]
-            pid = self.stranger.pid
-            with contextlib.suppress(FileNotFoundError):
-                descriptor = os.open(lock, os.O_WRONLY)
-                text = str({"watcher": [pid, found["watcher"][1]], "job": [pid, found["job"][1]]}).replace("'", '"')
-                os.pwrite(descriptor, (text.replace("None", "null").ljust(127) + "\n").encode(), 0)
-                os.close(descriptor)
+            named = {who: [pid, start] for who, (pid, start) in found.items()}
+            for who in [who for who in named if not this.is_alive(*named[who])]:
+                named[who][0] = self.stranger.pid
+            with contextlib.suppress(FileNotFoundError), lock.open("r+b") as handle:
+                handle.write((json.dumps(named).ljust(127) + "\n").encode())
 
     @rule(pick=pick, keep=st.integers(0, 3000))
     def tear_a_batch(self, pick: int, keep: int) -> None:

@@ -37,7 +37,7 @@ SETTINGS = settings(
     phases=[Phase.generate],  # a run that needs a race to fail is not made smaller by running it again
     suppress_health_check=list(HealthCheck),
 )
-JOBS, SIDE_BY_SIDE = 16, 3
+JOBS, SIDE_BY_SIDE = 20, 4
 SETTLE = 90.0  # seconds that the host has to come to rest once all faults are over
 # Each program says that it began and how it ends in files that are only appended to; `flock` tells whether another
 # attempt of the same job still lives.
@@ -54,6 +54,7 @@ KINDS = (
     "",
     "code=3",
     "until [ -e open ]; do sleep 0.1; done",
+    "until [ -e open ]; do sleep 0.1; done; code=3",
     """sleep 0.1; echo '{"contract":1,"values":{"score":1}}' > "$ORCH_RUN/result.json" """,
 )
 ALONE = ("flock", "-n", "-E", "99")  # exit status 99: another attempt lives
@@ -281,7 +282,9 @@ class PromisedHost(RuleBasedStateMachine):
         """A job that nobody stopped or killed ends as if nothing had happened around it."""
         states = {row.id: row.state for row in self.index.jobs()}
         for one in self.accepted - self.touched - self.torn if not self.disk_was_full else ():
-            assert states[self.job(one)["id"]] == ("failed" if one % 4 == 1 else "done"), f"j{one}"
+            assert states[self.job(one)["id"]] == ("failed" if "code=3" in KINDS[one % len(KINDS)] else "done"), (
+                f"j{one}"
+            )
 
     def nobody_met_another_attempt(self, folders: list[RunFolder]) -> None:
         met = [folder.path for folder in folders if (read_exit(folder) or {}).get("status") == 99]
