@@ -17,7 +17,7 @@ import time
 from typing import TYPE_CHECKING, Any, BinaryIO, Callable, Dict, Generator, Iterable, Iterator, List, Optional, Tuple
 
 from . import CONTRACT, __version__, attempt, host, stop
-from .atomic import read_json, write_json
+from .atomic import read_json, stamp, write_json
 from .errors import ContractError, NotFound, OrchError, UsageError, disk_error
 from .events import EventWriter, read
 from .folder import HostFolder, RunFolder
@@ -46,6 +46,7 @@ class Agent:
     def __init__(self, source: BinaryIO) -> None:
         self.source = source
         self.collector: Optional[Collector] = None
+        self.copying: Optional[int] = None  # descriptor of the lock of the data set that is being taken in
 
     def open(self, home: str, create: bool = True, courtesy: Optional[Dict[str, Any]] = None) -> Reply:
         """Open (or make) an orch home on this host; replay what was spooled, see to the queue.
@@ -97,29 +98,36 @@ class Agent:
         known: Iterable[Any] = (),
         sweeps: Optional[List[str]] = None,
         journal: Optional[int] = 0,
-        others: "tuple[str, ...] | list[str]" = (),
+        others: Iterable[str] = (),
+        since: Optional[Dict[str, int]] = None,
+        stamps: Optional[Dict[str, int]] = None,
     ) -> Stream:
         """Send what is new since `known` (rows of sweep, job, attempt, offset, final).
 
         Parameters
         ----------
-        others:
-            Own names of the machines of this home that are asked as well: each tells of what it has run itself.
+        sweeps:
+            At least these; None: all.
         journal:
             Byte offset from which the journal is sent; None: somebody else sends it.
+        others:
+            Own names of the machines of this home that are asked as well: each tells of what it has run itself.
+        since, stamps:
+            What the final answer said last time. With `since`, `known` need not name what is final.
 
-        The first chunk is the list of the sweeps' records, each other one a list of reports: whoever reads may forget
-        a chunk before the next. The final answer holds what stands in the journal after the byte offset `journal`.
+        The first chunk is the list of the sweeps' records that have changed, each other one a list of reports: whoever
+        reads may forget a chunk before the next. The final answer holds what stands in the journal after the byte
+        offset `journal`; or it is `{"again": true}`, alone: ask anew, without `since`.
         """
         attempt.replay_spool(self.local)
         keeper = self._rouse()
-        if self.collector is None:
-            from .collector import Collector
-
-            self.collector = Collector(self.home, self.local, known)
-        self.collector.leave_to(others)
-        names = [name for name in self.home.sweep_names() if sweeps is None or name in sweeps]
-        yield [record for record in (read_json(self.home.sweep(name)) for name in names) if record]
+        if not self._collecting(known, others, since):
+            return {"again": True}
+        assert self.collector
+        names = self.home.sweep_names() if sweeps is None or self.collector.since is not None else sweeps
+        now = {name: stamp(self.home.sweep(name)) for name in names}
+        changed = (name for name in names if now[name] != (stamps or {}).get(name, 0))
+        yield [record for record in (read_json(self.home.sweep(name)) for name in changed) if record]
         batch = []
         for report in self.collector.reports(sweeps):
             batch.append(report)
@@ -131,7 +139,19 @@ class Agent:
         if journal is not None:
             lines = read(self.home.journal, journal)
             told = {"lines": lines.events, "offset": lines.offset}
-        return {"journal": told, "keeper": keeper, "host": host.name(), "t": time.time()}
+        place = {"keeper": keeper, "host": host.name(), "t": time.time()}
+        return {"journal": told, "since": self.collector.since, "stamps": now, **place}
+
+    def _collecting(self, known: Iterable[Any], others: Iterable[str], since: Optional[Dict[str, int]]) -> bool:
+        """See to a collector; False when it cannot go on from what the index has followed."""
+        if self.collector is None:
+            from .collector import Collector
+
+            self.collector = Collector(self.home, self.local, known, since)
+        self.collector.leave_to(others)
+        if since is not None and not self.collector.follows():
+            self.collector = None
+        return self.collector is not None
 
     def stop(self, jobs: List[Tuple[str, str]], grace: Optional[float] = None, by: str = "") -> Reply:
         """Stop jobs: those that wait are ended before they begin, those that run get a stop request and SIGTERM.
@@ -303,6 +323,9 @@ VERBS: Dict[str, str] = {
     **dict.fromkeys(("withdraw", "declare_dead"), "moving"),
     **dict.fromkeys(("brief", "take_code", "take_patch"), "briefing"),
     **dict.fromkeys(("register_data", "make_split"), "registering"),
+    **dict.fromkeys(("offer_copy", "take_piece", "seal_file", "keep_copy"), "intake"),
+    **dict.fromkeys(("give_data", "give_file"), "outgoing"),
+    **dict.fromkeys(("verify_data", "weigh_data", "forget_data"), "holdings"),
     **dict.fromkeys(("environments", "survey", "install_conda", "remove_conda", "provision"), "provision"),
     **dict.fromkeys(("verify_environment", "weigh_environment", "remove_environment"), "provision"),
     **dict.fromkeys(TRUTHS, "truths"),
@@ -337,7 +360,10 @@ def serve(source: BinaryIO, sink: BinaryIO, marker: str) -> None:
         head = source.readline()
         if not head:
             return
-        request = json.loads(source.read(int(head)))
+        size, _, more = head.partition(b"+")
+        request = json.loads(source.read(int(size)))
+        if more:
+            request["args"]["data"] = source.read(int(more))
         for frame in _answer(agent, request):
             data = json.dumps({"id": request["id"], **frame}, ensure_ascii=False).encode()
             sink.write(b"%d\n" % len(data) + data)

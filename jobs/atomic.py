@@ -53,6 +53,16 @@ def file_sha256(path: "str | os.PathLike[str]") -> str:
     return total.hexdigest()
 
 
+def stamp(path: "str | os.PathLike[str]") -> int:
+    """Return a number (63 bits) that changes when a file is replaced; 0 when there is none."""
+    try:
+        now = os.stat(path)
+    except FileNotFoundError:
+        return 0
+    text = "{} {} {}".format(now.st_ino, now.st_size, now.st_mtime_ns)
+    return int(hashlib.sha256(text.encode()).hexdigest()[:15], 16)
+
+
 def write_bytes(path: "str | os.PathLike[str]", data: bytes, sync: bool = True) -> None:
     """Replace a file's content in one step; with `sync` it outlives a power cut."""
     target = os.fspath(path)

@@ -14,7 +14,7 @@ import shutil
 import time
 from typing import Any, Dict, Mapping, Optional
 
-from . import CONTRACT, host, slurm
+from . import CONTRACT, begun, host, slurm
 from .atomic import file_sha256, read_json, sync_folder, write_json
 from .errors import disk_error
 from .folder import HostFolder, RunFolder
@@ -49,6 +49,7 @@ def publish(folder: RunFolder, job: Mapping[str, Any], device: Mapping[str, Any]
         write_plain(RunFolder(temporary).job, {**job, "attempt": folder.attempt, "claim": claim})
         _reserve(RunFolder(temporary).exit)
         os.close(os.open(RunFolder(temporary).log, os.O_WRONLY | os.O_CREAT, 0o666))  # a full disk may refuse it later
+        begun.note(folder)
         os.rename(temporary, folder.path)
     except OSError as error:
         return _lost_or_won(error, temporary, folder, token)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from typing import Any, Dict, FrozenSet, Iterable, Iterator, List, NamedTuple, Optional, Set, Tuple
+from typing import Any, Dict, FrozenSet, Iterable, Iterator, List, Mapping, NamedTuple, Optional, Set, Tuple
 
-from . import events, host
+from . import begun, events, host
 from .attempt import evidence, goes_on, handed_in, place_of, read_cases, read_exit, read_job, read_result, teller_of
 from .errors import ContractError
 from .folder import Home, HostFolder, RunFolder
@@ -14,6 +14,8 @@ from .queue import Entry, Key, Queue
 from .spec import JobSpec
 from .state import ENDED, GONE, INTERRUPTED, QUEUED, Evidence, Verdict, judge
 from .waits import Waits
+
+Wanted = Optional[FrozenSet[str]]  # names of sweeps; None: all
 
 
 class Known(NamedTuple):
@@ -29,59 +31,109 @@ class Collector:
     Parameters
     ----------
     known:
-        What the index has already: rows of sweep, job, attempt, offset, final.
+        What the index has already: rows of sweep, job, attempt, offset (None: tell all of it again), final.
+    since:
+        How far the index has followed the lists of begun attempts; then `known` need not name what is final.
     """
 
-    def __init__(self, home: Home, local: HostFolder, known: Iterable[Tuple[str, str, int, int, bool]]) -> None:
+    def __init__(
+        self,
+        home: Home,
+        local: HostFolder,
+        known: Iterable[Tuple[str, str, int, Optional[int], bool]],
+        since: Optional[Mapping[str, int]] = None,
+    ) -> None:
         self.home, self.local = home, local
         self.queue = Queue(home, host.name())
-        self.known: Dict[Key, Known] = {(row[0], row[1], row[2]): Known(row[3], bool(row[4])) for row in known}
-        # What waited when the index last heard: it may have left the queue without beginning.
-        self._doubtful: Set[Key] = {key for key, told in self.known.items() if not (told.final or told.offset)}
+        self.known: Dict[Key, Known] = {}
+        self._unsure: List[Key] = []  # perhaps begun, perhaps waiting
+        self._doubtful: Set[Key] = set()  # they waited when the index last heard, and may wait no more
+        for sweep, job, number, offset, final in known:
+            if offset is None:
+                self._unsure.append((sweep, job, number))
+            else:
+                self.known[sweep, job, number] = Known(offset, bool(final))
+            if not (offset or final):
+                self._doubtful.add((sweep, job, number))
+        self._since = since
+        self._only: Wanted = None  # the sweeps for which `_since` holds
         self._others: FrozenSet[str] = frozenset()
         self._claimed: Dict[Key, str] = {}  # attempts of other machines
-        self._settled: Dict[Tuple[str, str], int] = {}  # (sweep, job) -> mtime of its folder when all was final
+        self._queued: Set[Key] = set()  # they wait here: when they begin, a list says so
         self._holds, self._waits = Holds(local), Waits(local)
         self._followed: List[Tuple[str, str]] = []  # jobs whose last attempt seen was followed by another on its own
-        self._told: Set[Tuple[str, Optional[FrozenSet[str]]]] = set()  # batches told of, and for which sweeps
+        self._told: Set[Tuple[str, Wanted]] = set()  # batches told of, and for which sweeps
 
     def leave_to(self, others: Iterable[str]) -> None:
         """Leave attempts that these machines began to them; a machine that falls silent is answered for again."""
-        if self._others != frozenset(others):
-            self._others = frozenset(others)
-            self._settled.clear()
+        self._others = frozenset(others)
+
+    @property
+    def since(self) -> Optional[Mapping[str, int]]:
+        """What to begin with next time, when all sweeps were looked at; None: with nothing."""
+        return self._since if self._only is None else None
+
+    def follows(self) -> bool:
+        """Tell whether the lists of begun attempts lead on from what the index has followed."""
+        now = begun.ends(self.home, self._others)
+        return now is not None and self._since is not None and begun.between(self.home, self._since, now) is not None
 
     def reports(self, sweeps: Optional[List[str]] = None) -> Iterator[Dict[str, Any]]:
         """Yield a report for each attempt that has something new, then for each new entry in the queue."""
-        names = self.home.sweep_names() if sweeps is None else sweeps
-        for sweep in names:
-            for job_id in self.home.jobs(sweep):
-                yield from self._job(sweep, job_id)
-        yield from self._queued(None if sweeps is None else frozenset(sweeps))
+        only = None if sweeps is None or self.since is not None else frozenset(sweeps)
+        now = begun.ends(self.home, self._others)  # first: what begins meanwhile is for the next look
+        noted = self._noted(now, only)
+        late = [key for key in noted or () if not self._there(key)]
+        if noted is None:
+            for sweep in self.home.sweep_names() if only is None else sorted(only):
+                for job_id in self.home.jobs(sweep):
+                    yield from self._job(sweep, job_id)
+        else:
+            for key in self._unended(noted, only):
+                yield from self._unless_final(key)
+        yield from self._entries(only)
         for sweep, job_id in self._followed:  # in the queue when the folders were looked at, begun when the queue was
             yield from self._job(sweep, job_id)
         self._followed.clear()
+        appeared = [key for key in late if self._there(key)]
+        for key in appeared:
+            yield from self._unless_final(key)
+        if len(appeared) == len(late):  # else the same lines are read next time
+            self._since, self._only = now, only
+
+    def _noted(self, now: Optional[begun.Told], only: Wanted) -> Optional[List[Key]]:
+        """Attempts that began since the last look; None when to tell them takes a look at every folder."""
+        if now is None or self._since is None or self._only != only:
+            return None
+        noted = begun.between(self.home, self._since, now)
+        return None if noted is None else [key for key in noted if only is None or key[0] in only]
+
+    def _unended(self, noted: List[Key], only: Wanted) -> List[Key]:
+        """Attempts that may have news."""
+        unended = [key for key, known in self.known.items() if not known.final and key not in self._queued]
+        self._queued.update(key for key in unended if not self._there(key))
+        self._queued.difference_update(noted)
+        unsure, self._unsure = self._unsure, []
+        return [key for key in dict.fromkeys((*unended, *unsure, *noted)) if only is None or key[0] in only]
+
+    def _there(self, key: Key) -> bool:
+        return os.path.isdir(self.home.attempt(*key).path)
 
     def _job(self, sweep: str, job_id: str) -> Iterator[Dict[str, Any]]:
-        try:
-            changed = os.stat(self.home.job(sweep, job_id)).st_mtime_ns
-        except OSError:
-            return
-        if self._settled.get((sweep, job_id)) == changed:
-            return
-        keys = [(sweep, job_id, folder.attempt) for folder in self.home.attempts(sweep, job_id)]
-        for key in keys:
-            told_elsewhere = self._claimed.get(key) in self._others
-            if not told_elsewhere and not self.known.get(key, Known(0, False)).final:
-                yield from self._attempt(key)
-        if keys and all(self.known.get(key, Known(0, True)).final for key in keys):
-            self._settled[sweep, job_id] = changed
+        for folder in self.home.attempts(sweep, job_id):
+            yield from self._unless_final((sweep, job_id, folder.attempt))
+
+    def _unless_final(self, key: Key) -> Iterator[Dict[str, Any]]:
+        final = self.known.get(key, Known(0, False)).final
+        if not final and self._claimed.get(key) not in self._others and self._there(key):
+            yield from self._attempt(key)
 
     def _attempt(self, key: Key) -> Iterator[Dict[str, Any]]:
         folder = self.home.attempt(*key)
         job = read_job(folder)
         if job is None:
             damage = Verdict("failed", "job.json is missing or not readable", "damaged run folder")
+            self.known[key] = Known(0, True)  # nothing more will be said in this connection
             yield self._report(key, None, damage)
             return
         machine = teller_of(job)
@@ -108,7 +160,7 @@ class Collector:
         self.known[key] = Known(lines.offset, final)
         yield report
 
-    def _queued(self, sweeps: Optional[FrozenSet[str]]) -> Iterator[Dict[str, Any]]:
+    def _entries(self, sweeps: Wanted) -> Iterator[Dict[str, Any]]:
         batches, holds, waits = self.queue.batches(), Holds(self.local), Waits(self.local)
         same = (holds, waits) == (self._holds, self._waits)
         self._told = {told for told in self._told if told[0] in batches} if same else set()
@@ -127,11 +179,12 @@ class Collector:
                 if not os.path.isdir(self.queue.run_folder(entry.key).path):
                     yield self._report(entry.key, entry.job, _waiting(entry, holds, waits))
                     self.known[entry.key] = Known(0, False)
+                    self._queued.add(entry.key)
                 elif entry.key not in self.known:  # it began since the folders were looked at
                     yield from self._attempt(entry.key)
         yield from self._gone(seen, sweeps)
 
-    def _gone(self, seen: Set[Key], sweeps: Optional[FrozenSet[str]]) -> Iterator[Dict[str, Any]]:
+    def _gone(self, seen: Set[Key], sweeps: Wanted) -> Iterator[Dict[str, Any]]:
         """Tell, once, of what no longer waits and never began: its batch was damaged, or a reboot gave it a new number.
 
         Whether it waited here the index knows: entries of other hosts and homes are in doubt here, too.

@@ -4,9 +4,12 @@
 <home>/sweeps/<sweep>.json                         what the sweep is now: pinned code, cells, order
 <home>/runs/<sweep>/<job id>/attempt-NN/           one attempt of one job (`RunFolder`)
 <home>/queue/<host>/<batch>.jsonl                  one file per submitted batch
+<home>/begun/<host>/<boot id>-<random>             which attempts began there, a line each (`begun`)
 <home>/dead/<host>.json                            a person's word that a host will not come back
 <home>/code/<hash>/                                immutable code snapshots; code/<hash>.patch: the uncommitted part
 <home>/data/<name>/manifest.json, split-<hash>.json
+<home>/data/<name>/files/<SHA-256>.nii.gz          the volumes of a copy; those of an original lie where they lay
+<home>/data/<name>/copies/<host>.json              where copies of it went
 <home>/journal.jsonl                               notes and tags
 <host-local>/...                                   locks, wake-up pipe, spool, caches (`HostFolder`)
 """
@@ -65,6 +68,16 @@ class RunFolder(NamedTuple):
     def log(self) -> str:
         """`log.txt`: what the program printed; never parsed for results."""
         return os.path.join(self.path, "log.txt")
+
+    @property
+    def notebook(self) -> str:
+        """`notebook.ipynb`: the executed copy, when the job is a notebook."""
+        return os.path.join(self.path, "notebook.ipynb")
+
+    @property
+    def work(self) -> str:
+        """`work/`: the folder in which a notebook runs, with what it writes there."""
+        return os.path.join(self.path, "work")
 
     def checkpoint(self, which: str) -> str:
         """`best.pt` or `last.pt`; the SHA-256 stands beside it in `<which>.json`."""
@@ -144,17 +157,17 @@ class Home(NamedTuple):
     def attempts(self, sweep: str, job_id: str) -> "list[RunFolder]":
         """All attempts of a job, in order."""
         folder = self.job(sweep, job_id)
-        numbers = sorted(filter(None, (attempt_number(name) for name in _listing(folder))))
+        numbers = sorted(filter(None, (attempt_number(name) for name in listing(folder))))
         return [self.attempt(sweep, job_id, number) for number in numbers]
 
     def jobs(self, sweep: str) -> "list[str]":
         """Ids of all jobs of a sweep that have a folder."""
-        return sorted(name for name in _listing(os.path.join(self.runs, sweep)) if not name.startswith("."))
+        return sorted(name for name in listing(os.path.join(self.runs, sweep)) if not name.startswith("."))
 
     def sweep_names(self) -> "list[str]":
         """Names of all sweeps: those with a record and those with runs."""
-        recorded = (name[:-5] for name in _listing(self.sweeps) if name.endswith(".json"))
-        return sorted({*recorded, *(name for name in _listing(self.runs) if not name.startswith("."))})
+        recorded = (name[:-5] for name in listing(self.sweeps) if name.endswith(".json"))
+        return sorted({*recorded, *(name for name in listing(self.runs) if not name.startswith("."))})
 
     def run_folders(self) -> Iterator[RunFolder]:
         """Every attempt in this home, in a fixed order."""
@@ -174,7 +187,15 @@ class Home(NamedTuple):
 
     def queue_hosts(self) -> "list[str]":
         """Names of all hosts that ever had a queue here."""
-        return sorted(name for name in _listing(os.path.join(self.path, "queue")) if not name.startswith("."))
+        return sorted(name for name in listing(os.path.join(self.path, "queue")) if not name.startswith("."))
+
+    def begun(self, host: str) -> str:
+        """Folder of the lists of attempts that a host began."""
+        return os.path.join(self.path, "begun", host)
+
+    def begun_hosts(self) -> "list[str]":
+        """Names of all hosts that began attempts here."""
+        return sorted(name for name in listing(os.path.join(self.path, "begun")) if not name.startswith("."))
 
     def dead(self, host: str) -> str:
         """A person's word that a host will not come back."""
@@ -183,6 +204,14 @@ class Home(NamedTuple):
     def manifest(self, name: str) -> str:
         """Manifest of a registered data set."""
         return os.path.join(self.data, name, "manifest.json")
+
+    def data_files(self, name: str) -> str:
+        """Folder of the volumes of a copied data set, named by their SHA-256."""
+        return os.path.join(self.data, name, "files")
+
+    def copies(self, name: str) -> str:
+        """Folder that says where copies of a data set went, one file for each host."""
+        return os.path.join(self.data, name, "copies")
 
     def split(self, name: str, split_hash: str) -> str:
         """Split file of a data set."""
@@ -252,6 +281,15 @@ class HostFolder(NamedTuple):
         return os.path.join(os.path.dirname(os.path.dirname(self.path)), "orch-cards")
 
     @property
+    def cache(self) -> str:
+        """What jobs can make again, slices of volumes among it; `ORCH_CACHE` names another place."""
+        return os.environ.get("ORCH_CACHE") or os.path.join(self.path, "cache")
+
+    def copying(self, name: str) -> str:
+        """Lock held while a copy of a data set is taken in."""
+        return os.path.join(self.path, "copying", name)
+
+    @property
     def locks(self) -> str:
         """Folder of the attempts' locks."""
         return os.path.join(self.path, "locks")
@@ -290,7 +328,8 @@ def _temporary() -> str:
     return tempfile.gettempdir()
 
 
-def _listing(path: str) -> "list[str]":
+def listing(path: str) -> "list[str]":
+    """Names in a folder; none where there is no such folder."""
     try:
         return os.listdir(path)
     except (FileNotFoundError, NotADirectoryError):

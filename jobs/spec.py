@@ -22,10 +22,10 @@ class Cell:
     Attributes
     ----------
     program:
-        `trainer`, or `command`.
+        `trainer`, `command` or `notebook`.
     parameters:
         Resolved parameters with all defaults filled in. For `trainer`: `{"augment": [...], "train": {...}}`; for
-        `command`: `{"argv": [...], "grid": {...}}`.
+        `command`: `{"argv": [...], "grid": {...}}`; for `notebook`: `{"notebook", "grid", "result"}`.
     data, split:
         Content hashes of the data set and of the split, or None.
     fold, seed:

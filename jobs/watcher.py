@@ -150,7 +150,7 @@ class Watch:
         device = self.lease.device
         own = {
             "ORCH_RUN": self.folder.path,
-            "ORCH_CACHE": os.environ.get("ORCH_CACHE") or os.path.join(self.local.path, "cache"),
+            "ORCH_CACHE": self.local.cache,
             "OMP_NUM_THREADS": str(device["cpus"]),
             "CUDA_VISIBLE_DEVICES": ",".join(device["gpus"]),
         }

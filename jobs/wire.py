@@ -1,7 +1,8 @@
 """The wire: one connection, one helper on the host, framed JSON both ways.
 
 Nothing is installed on the host. A length-prefixed loader goes first, then the sources of `jobs`, which are imported
-from memory; then requests and answers, each `<bytes>\\n<JSON>`. The agent's first word is a random marker, so that
+from memory; then requests and answers, each `<bytes>\\n<JSON>`; a request may carry other bytes behind its JSON
+(`<bytes>+<bytes>\\n<JSON><bytes>`). The agent's first word is a random marker, so that
 whatever a start-up file prints before is skipped. A reader thread takes in answers all the time: a client that writes
 and reads in turn can deadlock on two full pipes.
 """
@@ -115,6 +116,13 @@ class Wire:
         """Ask without waiting, which saves a round trip; the number is for `answer`. Answers come in this order."""
         data, number = self._frame(verb, arguments)
         self._send(data)
+        return number
+
+    def post_bytes(self, verb: str, data: bytes, **arguments: Any) -> int:
+        """Ask without waiting; the verb gets the bytes as its argument `data`. See `post`."""
+        asked, number = self._frame(verb, arguments)
+        head, _, body = asked.partition(b"\n")
+        self._send(b"%s+%d\n%s%s" % (head, len(data), body, data))
         return number
 
     def answer(self, number: int) -> Dict[str, Any]:

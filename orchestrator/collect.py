@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -95,18 +95,8 @@ def refresh(fleet: Fleet, index: Index, sweeps: list[str] | None = None) -> News
     Unreachable
         No host answers; the index stays as it was.
     """
-    known = [(*key, *told) for key, told in index.offsets().items()] if _new(fleet) else []
-    homes = _first_of_homes(fleet)
-    offsets = {contact.name: index.journal_offset(home) for home, contact in homes.items()}
     taking = _Taking(fleet, index)
-
-    def ask(contact: Contact) -> Iterator[Any]:
-        told = {"sweeps": sweeps, "journal": offsets.get(contact.name), "others": fleet.beside(contact)}
-        rows, contact.looked = ([] if contact.looked else known), True
-        return contact.wire.stream("collect", known=rows, **told)
-
-    for item in fleet.stream(ask):
-        taking.take(item)
+    taking.look(sweeps)
     for host, error in fleet.silent.items():
         index.silent(host, f"the host does not answer; the job is not counted dead ({error.message})")
     for host in set(index.machines().values()) - (fleet.known or set(index.machines().values())):
@@ -114,10 +104,6 @@ def refresh(fleet: Fleet, index: Index, sweeps: list[str] | None = None) -> News
     if not fleet.contacts:
         raise fleet.silent[next(iter(fleet.silent))]
     return taking.news
-
-
-def _new(fleet: Fleet) -> bool:
-    return any(not contact.looked for contact in fleet.contacts.values())
 
 
 def _first_of_homes(fleet: Fleet) -> dict[str, Contact]:
@@ -138,7 +124,41 @@ class _Taking:
                 index.met(*key, contact.name)
                 self._machines[key] = contact.name
 
-    def take(self, item: Item) -> None:
+    def look(self, sweeps: list[str] | None) -> None:
+        """Ask all hosts; one that cannot go on from what the index has followed is asked again, and told all."""
+        ask = self._question(sweeps)
+        again = False
+        for item in self.fleet.stream(ask):
+            if item.end and item.end.get("again"):
+                self.index.follow(_lists(item.contact), {})
+                item.contact.looked, again = False, True
+            else:
+                self._take(item)
+        if again:
+            self.look(sweeps)
+
+    def _question(self, sweeps: list[str] | None) -> Callable[[Contact], Iterator[Any]]:
+        """What each host is asked. All is read here: hosts are asked in threads, the index belongs to this one."""
+        fleet, index, told = self.fleet, self.index, {}
+        rows: dict[bool, list[Any]] = {}  # for hosts whose lists are followed (True), and for others
+        homes = {contact.name: home for home, contact in _first_of_homes(fleet).items()}
+        for contact in fleet.contacts.values():
+            since = index.followed(_lists(contact)) or None
+            if not contact.looked and (since is not None) not in rows:
+                rows[since is not None] = [(*key, *seen) for key, seen in index.offsets(since is not None).items()]
+            told[contact.name] = {
+                "sweeps": sweeps,
+                "journal": index.journal_offset(contact.home_id) if contact.name in homes else None,
+                "others": fleet.beside(contact),
+                "since": since,
+                "stamps": index.followed(_records(contact)),
+                "known": [] if contact.looked else rows[since is not None],
+            }
+            contact.looked = True  # the agent remembers what it has sent
+
+        return lambda contact: contact.wire.stream("collect", **told[contact.name])
+
+    def _take(self, item: Item) -> None:
         """Take in one piece: the sweeps' records come first, then reports, then the journal."""
         contact = item.contact
         if item.error:
@@ -149,10 +169,12 @@ class _Taking:
             journal = item.end["journal"]
             if journal["offset"] is not None:
                 self.index.ingest_journal(journal["lines"], journal["offset"], contact.home_id)
+            self.index.follow(_lists(contact), item.end["since"] or {})
+            self.index.follow(_records(contact), {**self.index.followed(_records(contact)), **item.end["stamps"]})
             self.index.seen(contact.shown, item.end["t"])
         elif contact.name not in self._begun:
             self._begun.add(contact.name)
-            self._records(item.chunk)
+            self._recorded(item.chunk)
         else:  # chunk by chunk: a connection that is cut keeps what came, and memory stays small
             self.index.ingest([self._named(report, contact) for report in item.chunk])
             self.news.spans.update(_spans(item.chunk))
@@ -164,9 +186,9 @@ class _Taking:
             return report
         return {**report, "host": self._machines.get((contact.home_id, machine), machine)}
 
-    def _records(self, records: list[dict[str, Any]]) -> None:
+    def _recorded(self, records: list[dict[str, Any]]) -> None:
         """Take in the sweeps' records; where homes differ, the one that was written last says what a sweep is."""
-        if not self.fleet.records:
+        if records and not self.fleet.records:
             self.fleet.records = {row.name: row.record for row in self.index.sweeps()}
         for record in records:
             known = self.fleet.records.get(record["name"], {})
@@ -174,6 +196,16 @@ class _Taking:
                 self.index.record_sweep(record)
                 known = record
             self.fleet.records[record["name"]] = known
+
+
+def _lists(contact: Contact) -> str:
+    """What is followed of the lists of begun attempts, told by one host."""
+    return f"begun {contact.home_id} {contact.host}"
+
+
+def _records(contact: Contact) -> str:
+    """What is followed of the sweeps' records in one home."""
+    return f"sweeps {contact.home_id}"
 
 
 def watched_scores(index: Index, sweep: str, metric: str | None) -> dict[str, dict[str, float | None]]:

@@ -112,7 +112,19 @@ class Contact:
         floors: Mapping[str, int] | None = None,
         by_person: bool = True,
     ) -> list[dict[str, Any]]:
-        """Queue jobs in one exchange; return for each what the host did: `{"id", "action", "attempt"}`.
+        """Queue jobs in one exchange; return for each what the host did: `{"id", "action", "attempt"}`."""
+        return self.submitted(self.post_submit(record, jobs, again, parallel, floors, by_person))
+
+    def post_submit(
+        self,
+        record: Mapping[str, Any] | None,
+        jobs: Iterable[Mapping[str, Any]],
+        again: Iterable[str] = (),
+        parallel: int | None = None,
+        floors: Mapping[str, int] | None = None,
+        by_person: bool = True,
+    ) -> int:
+        """Send jobs to be queued without waiting for the answer (`submitted`): a look can go right behind it.
 
         Parameters
         ----------
@@ -123,7 +135,11 @@ class Contact:
         """
         more = {"again": list(again), "parallel": parallel, "floors": dict(floors or {}), "by_person": by_person}
         given = [self._placed(job) for job in jobs]
-        return list(self.wire.call("submit", record=record, jobs=given, **more)["jobs"])
+        return self.wire.post("submit", record=record, jobs=given, **more)
+
+    def submitted(self, number: int) -> list[dict[str, Any]]:
+        """Wait for the answer to `post_submit`; see `submit`."""
+        return list(self.wire.answer(number)["jobs"])
 
     def _placed(self, job: Mapping[str, Any]) -> Mapping[str, Any]:
         """Say on a host with Slurm that Slurm is to start the job, and what it is asked for besides."""

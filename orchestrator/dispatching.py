@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -135,8 +135,11 @@ def submit(
     again: set[str],
     parallel: int | None,
     floors: Mapping[str, int],
+    meanwhile: Callable[[], object] = lambda: None,
 ) -> list[dict[str, Any]]:
     """Give each host all of its jobs in one exchange, side by side; return what each did with them.
+
+    `meanwhile` runs when the jobs are sent and before an answer is there: what it asks costs no round trip.
 
     The record goes to one host of each orch home. A host that falls silent meanwhile keeps what it got: nothing is sent
     twice by running the same command again.
@@ -151,16 +154,22 @@ def submit(
     for spec in spread.specs:
         jobs[spread.placed[spec.id]].append(spec.to_json())
 
-    def give(contact: Contact) -> list[dict[str, Any]]:
+    def give(contact: Contact) -> int | None:
         mine = jobs[contact.name]
         keeps_record = contact.name == homes[contact.home_id]
         if not mine and not keeps_record:
-            return []
+            return None
         ids = {job["id"] for job in mine}
         wanted, known = sorted(again & ids), {number: floors[number] for number in ids & floors.keys()}
-        return contact.submit(record if keeps_record else None, mine, wanted, parallel if mine else None, known)
+        return contact.post_submit(record if keeps_record else None, mine, wanted, parallel if mine else None, known)
 
-    answers = fleet.each(give)
+    def answer(contact: Contact) -> list[dict[str, Any]]:
+        number = posted[contact.name]
+        return [] if number is None else contact.submitted(number)
+
+    posted: dict[str, int | None] = fleet.each(give)
+    meanwhile()
+    answers = fleet.each(answer)
     if not answers and fleet.silent:
         raise next(iter(fleet.silent.values()))
     return [{**answer, "host": name} for name, some in answers.items() for answer in some]

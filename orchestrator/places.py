@@ -12,11 +12,11 @@ from typing import Any
 
 from jobs import briefing, gpu, host, limits, slurm
 from jobs.atomic import read_json
-from jobs.errors import NotFound, OrchError
+from jobs.errors import DataError, NotFound, OrchError
 from jobs.folder import Home
 from jobs.homes import open_home
 
-from . import datasets, provenance, snapshot
+from . import copying, datasets, provenance, snapshot
 from .config import DataSource, Settings
 from .contents import HomeContents
 from .dispatch import LOCAL, Contact
@@ -26,7 +26,6 @@ from .inventory import load_site
 from .plan import Capacity, DataSet, Split
 from .program import Program, Progress
 from .snapshot import Code, Snapshot
-from .words import did_you_mean
 
 SPLIT_SEED = datasets.SPLIT_SEED
 _PATH = "/usr/local/bin:/usr/bin:/bin"  # what a plain user has on any host
@@ -296,12 +295,11 @@ class HostPlace(Place):
         if known is not None:
             return DataSet.told(known), False
         if source is None:
-            listed = f"known there: {', '.join(self.data_names())}; " if self._home.sets else ""
-            raise NotFound(
-                f"no data set named '{name}' on {self.name}{did_you_mean(name, self.data_names())}",
-                f"{listed}orch data add {name} IMAGES LABELS --host {self.name}",
-            )
-        self._home.sets[name] = self.register(name, source, code)
+            raise copying.lacking(self._settings, self.name, name, self.data_names())
+        try:
+            self._home.sets[name] = self.register(name, source, code)
+        except (DataError, NotFound) as error:  # where the folder of the project file is not there, a copy will do
+            raise copying.lacking(self._settings, self.name, name, self.data_names(), error) from error
         return DataSet.told(self._home.sets[name]), True
 
     def register(self, name: str, source: DataSource, code: Snapshot, replace: bool = False) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import PurePath
 from typing import Any, NamedTuple
 
 from jobs import CONTRACT
@@ -16,7 +17,7 @@ from jobs.errors import SpecError, UsageError
 from jobs.spec import Cell, JobSpec, Resources
 
 from . import grid
-from .sweep import TRAINER, SweepFile
+from .sweep import COMMAND, NOTEBOOK, TRAINER, SweepFile
 from .words import counted, did_you_mean
 
 _GPU_JOB_CORES = 4  # one feeds the card, the others read and augment ahead
@@ -186,7 +187,7 @@ def plan(
     notes = list(sweep.notes)
     columns = columns_of(sweep)
     trainer = sweep.kind == TRAINER
-    drafts = _trainer_drafts(sweep, data, split, pins, notes) if trainer else _command_drafts(sweep)
+    drafts = _trainer_drafts(sweep, data, split, pins, notes) if trainer else _command_drafts(sweep, pins)
     _refuse_same_jobs(drafts)
     chosen = _chosen(drafts, columns, selection)
     shared = _shared(sweep, data, split, pins, _resources(sweep, len(chosen), capacity, notes))
@@ -254,12 +255,16 @@ def _sized(sweep: SweepFile, data: DataSet, notes: list[str]) -> dict[str, Any]:
     return train
 
 
-def _command_drafts(sweep: SweepFile) -> list[_Draft]:
+def _command_drafts(sweep: SweepFile, pins: Pins) -> list[_Draft]:
     axes = {**sweep.axes, **({"seed": list(sweep.seeds)} if sweep.seeds else {})}
     drafts, taken = [], set()
     for point in grid.points(axes):
-        argv = tuple(grid.fill(word, point) for word in sweep.command)
-        parameters = {"argv": list(argv), "grid": {name: point[name] for name in sweep.axes}}
+        if sweep.kind == NOTEBOOK:
+            argv: tuple[str, ...] = (pins.python, "-I", "-B", str(pins.code_path), "{run}")
+            parameters = _notebook_parameters(sweep, point)
+        else:
+            argv = tuple(grid.fill(word, point) for word in sweep.command)
+            parameters = {"argv": list(argv), "grid": {name: point[name] for name in sweep.axes}}
         cell = Cell(sweep.kind, parameters, seed=point.get("seed") if sweep.seeds else None)
         number = cell.id
         label = _label(point, sweep.name)
@@ -267,6 +272,12 @@ def _command_drafts(sweep: SweepFile) -> list[_Draft]:
         taken.add(label)
         drafts.append(_Draft(number, label, point, cell, argv))
     return drafts
+
+
+def _notebook_parameters(sweep: SweepFile, point: Mapping[str, Any]) -> dict[str, Any]:
+    """The cell of a notebook: every value by the variable that gets it; where the notebook lies is part of it."""
+    values = {**sweep.parameters, **{sweep.variables.get(axis, axis): value for axis, value in point.items()}}
+    return {"notebook": sweep.notebook, "grid": values, "result": dict(sweep.result)}
 
 
 def _label(point: Mapping[str, Any], name: str) -> str:
@@ -304,10 +315,10 @@ def _refuse_unknown(value: Any, known: list[Any], flag: str) -> None:
 
 def _resources(sweep: SweepFile, jobs: int, capacity: Capacity, notes: list[str]) -> Resources:
     given = dict(sweep.resources)
-    gpus = int(given.get("gpus", 1 if sweep.kind == TRAINER and capacity.gpus else 0))
+    gpus = int(given.get("gpus", 1 if sweep.kind != COMMAND and capacity.gpus else 0))
     if "cpus" in given:
         cpus, reason = int(given["cpus"]), "the sweep says so"
-    elif sweep.kind != TRAINER:
+    elif sweep.kind == COMMAND:
         cpus, reason = 1, "the default for commands; resources: {cpus: N} changes it"
     elif gpus:
         cpus, reason = min(_GPU_JOB_CORES, max(1, capacity.cpus // capacity.gpus)), "the card does the work"
@@ -329,7 +340,9 @@ def _shared(
 ) -> dict[str, Any]:
     trainer = sweep.kind == TRAINER
     cwd = pins.code_path if pins.code_path and not trainer else sweep.base
-    inputs = {"manifest": data.manifest, "split": split.path} if trainer and data and split else {}
+    inputs: dict[str, Any] = {"manifest": data.manifest, "split": split.path} if trainer and data and split else {}
+    if sweep.inputs:
+        inputs = {"folder": str(PurePath(sweep.base, sweep.notebook).parent), "links": list(sweep.inputs)}
     provenance = {
         **pins.provenance,
         "created": pins.created,
@@ -344,7 +357,7 @@ def _shared(
         "resources": resources,
         "tuning": sweep.tuning,
         "policy": sweep.policy,
-        "result_required": trainer,
+        "result_required": trainer or bool(sweep.result),
         "inputs": inputs,
         "provenance": provenance,
         "placement": dict(pins.placement),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import subprocess
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -11,13 +12,14 @@ from typing import Any
 
 from jobs.errors import OrchError, UsageError
 from jobs.folder import valid_name
+from jobs.notebookrun import NEEDS
 
 from . import datasets, grid, provenance, snapshot
 from .config import DataSource, Settings
 from .dispatch import LOCAL
 from .places import Place
 from .plan import DataSet, Pins, Plan, Selection, check_folds, counts, plan, sweep_record
-from .sweep import TRAINER, SweepFile, find_sweep, load_sweep
+from .sweep import NOTEBOOK, TRAINER, SweepFile, find_sweep, load_sweep
 from .words import counted
 
 
@@ -102,6 +104,8 @@ def _code_here(sweep: SweepFile, places: Sequence[Place]) -> snapshot.Code | Non
     if sweep.kind == TRAINER:
         return snapshot.the_trainer()
     base = Path(sweep.base)
+    if sweep.kind == NOTEBOOK:
+        return snapshot.notebook_code(base, sweep.notebook, sweep.code)
     if sweep.code:
         return snapshot.Code.of(snapshot.listed_code(base, sweep.code))
     if all(place.name == LOCAL for place in places):
@@ -112,7 +116,8 @@ def _code_here(sweep: SweepFile, places: Sequence[Place]) -> snapshot.Code | Non
 def _git(sweep: SweepFile) -> tuple[dict[str, Any], provenance.Patch | None]:
     if sweep.kind == TRAINER:
         return provenance.git(Path(__file__).parent.parent, ("trainer", "jobs"))
-    return provenance.git(Path(sweep.base), sweep.code or (".",))
+    files = (*sweep.code, sweep.notebook) if sweep.kind == NOTEBOOK else sweep.code
+    return provenance.git(Path(sweep.base), files or (".",))
 
 
 def _code_at(
@@ -161,9 +166,26 @@ def _command_plan(
     code: snapshot.Snapshot | None,
     tracked: Mapping[str, Any],
 ) -> Plan:
-    pins = _pins(place, settings.python, code, {"git": tracked})
+    ours = sweep.kind != NOTEBOOK or place.name == LOCAL or code is None
+    python = settings.python if ours or code is None else place.python(code)[0]
+    if sweep.kind == NOTEBOOK and place.name == LOCAL:
+        _refuse_without_papermill(python)
+    pins = _pins(place, python, code, {"git": tracked})
     there = replace(sweep, env={**place.variables(), **sweep.env})
     return plan(there, None, None, pins, selection_of(args), place.capacity())
+
+
+def _refuse_without_papermill(python: str) -> None:
+    """Look whether the interpreter here can run notebooks, before a job of each cell says that it cannot."""
+    words = "import importlib.util as u, sys; sys.exit(not all(map(u.find_spec, ('papermill', 'ipykernel'))))"
+    try:
+        lacking = subprocess.run([python, "-I", "-c", words], check=False, capture_output=True).returncode != 0
+    except OSError as error:
+        text = f"{python} cannot be started: {error.strerror or error}"
+        raise OrchError(text, "name another: orch config python /path/to/python") from error
+    if lacking:
+        hint = f"{NEEDS.format(python)}; or name an environment that has them: orch config python /path/to/python"
+        raise OrchError(f"notebooks run by papermill and ipykernel, which {python} lacks", hint)
 
 
 def _refuse_different_cells(plans: Mapping[str, Plan]) -> None:
@@ -174,7 +196,7 @@ def _refuse_different_cells(plans: Mapping[str, Plan]) -> None:
         name = next(made.data.name for made in plans.values() if made.data)
         raise UsageError(
             f"the data set {name} is not the same on all hosts ({listed})",
-            f"orch data check {name}, then orch data push {name} --host HOST",
+            f"orch data check {name}, then orch data copy {name} --host HOST --replace",
         )
 
 

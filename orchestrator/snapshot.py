@@ -6,19 +6,23 @@ files that `code:` lists. No image or medical file gets in: code travels to host
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
+import json
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
-from jobs import CONTRACT
+from jobs import CONTRACT, notebook
 from jobs.asking import pack
 from jobs.atomic import digest, file_sha256, read_json, write_json
 from jobs.errors import DataError, OrchError, UsageError, disk_error
 from jobs.folder import Home
 from jobs.homes import private
+from jobs.notebookrun import PROJECT
 
 from .guard import check_package
 
@@ -62,15 +66,18 @@ class Code(NamedTuple):
         Where each file lies here, and its SHA-256, by its path in the snapshot.
     main:
         Text that becomes `__main__.py`, or empty.
+    made:
+        Contents that lie in no file here, by their path in the snapshot.
     """
 
     hash: str
     files: Mapping[str, Path]
     hashes: Mapping[str, str]
     main: str = ""
+    made: Mapping[str, bytes] = MappingProxyType({})
 
     @classmethod
-    def of(cls, files: Mapping[str, Path], main: str = "") -> Code:
+    def of(cls, files: Mapping[str, Path], main: str = "", made: Mapping[str, bytes] = MappingProxyType({})) -> Code:
         """Hash files.
 
         Raises
@@ -80,13 +87,18 @@ class Code(NamedTuple):
         """
         _refuse_images(files)
         _refuse_large(files)
-        hashes = {name: file_sha256(path) for name, path in sorted(files.items())}
-        return cls(digest({"files": hashes, "main": main}), files, hashes, main)
+        hashes = {name: file_sha256(path) for name, path in files.items()}
+        hashes.update((name, hashlib.sha256(data).hexdigest()) for name, data in made.items())
+        hashes = dict(sorted(hashes.items()))
+        return cls(digest({"files": hashes, "main": main}), files, hashes, main, made)
 
     def packed(self) -> str:
         """Return all of it as one text, for a host (`jobs.asking.unpack`)."""
-        contents = {name: path.read_bytes() for name, path in self.files.items()}
-        return pack({**contents, **({"__main__.py": self.main.encode()} if self.main else {})})
+        return pack({**{name: path.read_bytes() for name, path in self.files.items()}, **self.written()})
+
+    def written(self) -> dict[str, bytes]:
+        """Return what lies in no file here: contents by their path in the snapshot."""
+        return {**self.made, **({"__main__.py": self.main.encode()} if self.main else {})}
 
     def programs(self) -> list[str]:
         """Return the files that may be executed."""
@@ -101,13 +113,14 @@ def trainer_code() -> dict[str, Path]:
     OrchError
         One of them is not ours, or not installed.
     """
-    files: dict[str, Path] = {}
-    for package in ("trainer", "jobs"):
-        check_package(package)
-        found = importlib.util.find_spec(package)
-        folder = Path(str(found.origin)).parent if found else Path()
-        files.update((f"{package}/{path.relative_to(folder).as_posix()}", path) for path in _walk(folder))
-    return files
+    return {**_package("trainer"), **_package("jobs")}
+
+
+def _package(package: str) -> dict[str, Path]:
+    check_package(package)
+    found = importlib.util.find_spec(package)
+    folder = Path(str(found.origin)).parent if found else Path()
+    return {f"{package}/{path.relative_to(folder).as_posix()}": path for path in _walk(folder)}
 
 
 def listed_code(base: Path, entries: Iterable[str]) -> dict[str, Path]:
@@ -132,6 +145,24 @@ def listed_code(base: Path, entries: Iterable[str]) -> dict[str, Path]:
         files.update((path.relative_to(root).as_posix(), path) for path in paths)
     _refuse_images(files)
     return files
+
+
+def notebook_code(base: Path, name: str, entries: Iterable[str]) -> Code:
+    """Return what a sweep of a notebook runs: the notebook without its outputs, what `code:` lists, and its runner.
+
+    Opening and running the notebook by hand does not change this code: outputs are no part of it.
+
+    Raises
+    ------
+    OrchError
+        See `listed_code` and `jobs.notebook.read`.
+    """
+    files = {f"{PROJECT}/{path}": place for path, place in listed_code(base, entries).items()}
+    bare = notebook.without_outputs(notebook.read(str(base / name)).document)
+    text = json.dumps({**bare, "metadata": {}}, ensure_ascii=False, indent=1, sort_keys=True)
+    made = {f"{PROJECT}/{name}": text.encode()}
+    program = Path(__file__).with_name("notebook_program.py").read_text("utf-8")
+    return Code.of({**_package("jobs"), **files}, program, made)
 
 
 def project_code(base: Path, tracked: Iterable[str] | None) -> dict[str, Path]:
@@ -175,7 +206,7 @@ def take(home: Home, code: Code) -> Snapshot:
             with private():
                 target.parent.mkdir(parents=True, exist_ok=True)
                 write_json(f"{target}.json", {"contract": CONTRACT, "hash": code.hash, "files": code.hashes})
-                _copy(code.files, code.main, target)
+                _copy(code, target)
         except OSError as error:
             raise disk_error(error, str(target)) from error
     return Snapshot(code.hash, str(target), code.hashes)
@@ -189,17 +220,18 @@ def _refuse_large(files: Mapping[str, Path]) -> None:
         raise DataError(text, "list only the code in `code:`")
 
 
-def _copy(files: Mapping[str, Path], main: str, target: Path) -> None:
+def _copy(code: Code, target: Path) -> None:
     """Build the folder aside, then rename it: it appears whole, and the first of two wins."""
     aside = target.parent / f".{target.name}.{os.getpid()}-{os.urandom(4).hex()}"
     try:
-        for name, path in files.items():
+        for name, path in code.files.items():
             place = aside / name
             place.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, place)
             place.chmod(0o700 if os.access(path, os.X_OK) else 0o600)
-        if main:
-            (aside / "__main__.py").write_text(main, "utf-8")
+        for name, data in code.written().items():
+            (aside / name).parent.mkdir(parents=True, exist_ok=True)
+            (aside / name).write_bytes(data)
         _settle(aside, target)
     finally:
         shutil.rmtree(aside, ignore_errors=True)

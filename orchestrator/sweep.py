@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+from jobs import notebook
 from jobs.atomic import canonical
-from jobs.errors import NotFound
+from jobs.errors import NotFound, OrchError
 from jobs.folder import valid_name
 
 from . import grid, policies, schema
 from .config import PROJECT_FILE, DataSource
 from .validate import check
 from .words import did_you_mean
-from .yamlfile import Document, load
+from .yamlfile import Document, PathIn, load
 
-TRAINER, COMMAND = "trainer", "command"
+T = TypeVar("T")
+TRAINER, COMMAND, NOTEBOOK = "trainer", "command", "notebook"
 MOST_JOBS = 100_000  # a larger grid is a slip of the pen
 SHIPPED = Path(__file__).parent / "sweeps"
 _TRAINER_ONLY = ("strategies", "train", "folds", "inner", "baseline", "data")
+_NOTEBOOK_ONLY = ("parameters", "variables", "result", "inputs")
 
 
 @dataclass(frozen=True)
@@ -30,7 +33,7 @@ class SweepFile:
     Attributes
     ----------
     name, kind:
-        Name of the sweep; `trainer` or `command`.
+        Name of the sweep; `trainer`, `command` or `notebook`.
     path, text, base:
         The file, its text, and the folder from which its relative paths start.
     data:
@@ -43,6 +46,10 @@ class SweepFile:
         Strategy that others are compared with, or None; value that tables show first, or None.
     command, axes:
         Words with placeholders; values by placeholder, in order. Empty for the trainer.
+    notebook, parameters, variables:
+        Its path below `base`; the same values for all jobs, by variable; variables of axes that are named otherwise.
+    result, inputs:
+        Expressions of the notebook by name of the result; files and folders beside it that it reads by relative paths.
     code, env, resources:
         Files to snapshot (empty: the trainer's own); variables; what the file asks for, by name.
     tuning, policy:
@@ -68,6 +75,11 @@ class SweepFile:
     metric: str | None = None
     command: tuple[str, ...] = ()
     axes: Mapping[str, list[Any]] = field(default_factory=dict)
+    notebook: str = ""
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    variables: Mapping[str, str] = field(default_factory=dict)
+    result: Mapping[str, str] = field(default_factory=dict)
+    inputs: tuple[str, ...] = ()
     code: tuple[str, ...] = ()
     env: Mapping[str, str] = field(default_factory=dict)
     resources: Mapping[str, float] = field(default_factory=dict)
@@ -125,7 +137,7 @@ def load_sweep(path: Path, project: Path | None = None) -> SweepFile:
         "name": given.get("sweep", path.stem),
         "path": str(path.absolute()),
         "text": path.read_text("utf-8-sig"),
-        "base": str(_base(path, project)),
+        "base": str(base_of(path, project)),
         "metric": given.get("metric"),
         "code": tuple(given.get("code", ())),
         "env": {name: grid.plain(value) for name, value in given.get("env", {}).items()},
@@ -136,16 +148,16 @@ def load_sweep(path: Path, project: Path | None = None) -> SweepFile:
     }
     if not valid_name(common["name"]):
         raise document.error((), f"the file name '{path.stem}' cannot name a sweep", "add a line `sweep: NAME`")
-    if _kind(document) == COMMAND:
-        return _command_sweep(document, common)
-    return _trainer_sweep(document, common)
+    make = {COMMAND: _command_sweep, NOTEBOOK: _notebook_sweep, TRAINER: _trainer_sweep}
+    return make[_kind(document)](document, common)
 
 
 def _hosts(given: str | list[str] | None) -> tuple[str, ...]:
     return (given,) if isinstance(given, str) else tuple(given or ())
 
 
-def _base(path: Path, project: Path | None) -> Path:
+def base_of(path: Path, project: Path | None) -> Path:
+    """Return the folder from which the relative paths of a sweep file start."""
     folder = path.absolute().parent
     if SHIPPED in (folder, folder.resolve()):
         return Path.cwd()
@@ -156,17 +168,20 @@ def _base(path: Path, project: Path | None) -> Path:
 
 def _kind(document: Document) -> str:
     given = document.value
-    if "command" in given:
-        for key in _TRAINER_ONLY:
-            if key in given:
-                text = "does not go together with `command`"
-                raise document.error((key,), text, "leave it out, or put its values into `grid`")
-        return COMMAND
+    kind = next((kind for kind in (COMMAND, NOTEBOOK) if kind in given), TRAINER)
+    refused = {COMMAND: (*_TRAINER_ONLY, NOTEBOOK, *_NOTEBOOK_ONLY), NOTEBOOK: _TRAINER_ONLY, TRAINER: _NOTEBOOK_ONLY}
+    for key in refused[kind]:
+        if key in given:
+            goes = "goes with `notebook` only" if kind == TRAINER else f"does not go together with `{kind}`"
+            raise document.error((key,), goes, "leave it out, or put its values into `grid`")
+    if kind != TRAINER:
+        return kind
     if "strategies" not in given:
         hint = "add `strategies: {identity: [], rotate: [{rotate: {degrees: 15}}]}` or `command: [python3, train.py]`"
         raise document.error((), "the sweep names neither strategies nor a command", hint)
     if "grid" in given:
-        raise document.error(("grid",), "goes with `command` only", "write strategies, or a command and its grid")
+        text = "goes with `command` or `notebook` only"
+        raise document.error(("grid",), text, "write strategies, or a command and its grid")
     return TRAINER
 
 
@@ -246,6 +261,43 @@ def _command_sweep(document: Document, common: dict[str, Any]) -> SweepFile:
             ("policy",), text, "add `batch_size` to the grid, and let the command read ORCH_MICRO_BATCH"
         )
     return SweepFile(**common, kind=COMMAND, command=command, axes=axes, seeds=seeds, notes=notes)
+
+
+def _notebook_sweep(document: Document, common: dict[str, Any]) -> SweepFile:
+    given = document.value
+    axes = _axes(document)
+    seeds = _seeds(given) if "seeds" in given else ()
+    if seeds and "seed" in axes:
+        raise document.error(("grid", "seed"), "stands beside `seeds`", "keep one of the two")
+    variables, parameters = dict(given.get("variables", {})), dict(given.get("parameters", {}))
+    known = [*axes, *(["seed"] if seeds else [])]
+    for axis in variables:
+        if axis not in known:
+            hint = f"axes are: {', '.join(known) or 'none'}"
+            raise document.error(("variables", axis), f"is no axis of the grid{did_you_mean(axis, known)}", hint)
+    book = _checked(document, ("notebook",), notebook.read, str(Path(common["base"], given["notebook"])))
+    places: dict[PathIn, str] = {("parameters", name): name for name in parameters}
+    for axis in known:
+        places[("grid", axis) if axis in axes else ("seeds",)] = variables.get(axis, axis)
+    for place, name in places.items():
+        _checked(document, place, book.targets, name)
+    if len(set(places.values())) < len(places):
+        raise document.error(("grid",), "gives one variable two values", "keep it in `grid` or in `parameters`")
+    result = {name: str(text) for name, text in given.get("result", {}).items()}
+    for name, text in result.items():
+        _checked(document, ("result", name), book.check_result, name, text)
+    metric = common["metric"] or next(iter(result), None)
+    about = {"notebook": given["notebook"], "inputs": tuple(given.get("inputs", ())), "result": result}
+    shared = {**common, **about, "metric": metric, "variables": variables, "parameters": parameters}
+    return SweepFile(**shared, kind=NOTEBOOK, axes=axes, seeds=seeds, notes=tuple(book.problems))
+
+
+def _checked(document: Document, place: PathIn, check: Callable[..., T], *words: str) -> T:
+    """Let what is wrong with the notebook name the line of the sweep file that asks for it."""
+    try:
+        return check(*words)
+    except OrchError as error:
+        raise document.error(place, error.message, error.hint) from error
 
 
 def _axes(document: Document) -> dict[str, list[Any]]:

@@ -15,7 +15,7 @@ from ..inventory import load_site
 from ..places import Place
 from ..snapshot import Snapshot
 from ..store import Index
-from ..sweep import TRAINER, SweepFile
+from ..sweep import COMMAND, SweepFile
 from .output import Output
 
 AUTO = "auto"
@@ -58,7 +58,7 @@ def hosts_of(args: Namespace, settings: Settings, sweep: SweepFile, index: Index
 
 
 def ready(places: dict[str, Place], args: Namespace, sweep: SweepFile, out: Output) -> dict[str, Place]:
-    """Return the places that can run the sweep: for trainings those with a proved environment.
+    """Return the places that can run the sweep: for trainings and notebooks those with a proved environment.
 
     Raises
     ------
@@ -67,7 +67,7 @@ def ready(places: dict[str, Place], args: Namespace, sweep: SweepFile, out: Outp
     """
     if not places:
         raise Unreachable("no host answers any more", "orch hosts, then run the same command again")
-    if sweep.kind != TRAINER:
+    if sweep.kind == COMMAND:
         return places
     unready: dict[str, OrchError] = {}
     for name, place in places.items():

@@ -11,9 +11,10 @@ from jobs.errors import Findings, UsageError
 from jobs.folder import Home
 from jobs.homes import open_home
 
-from .. import datasets
+from .. import copying, datasets
 from ..config import DataSource, Settings
 from ..words import counted
+from . import copies, forgetting
 from .output import Output
 from .parser import Parser
 from .scanning import reader, trainer
@@ -24,6 +25,8 @@ orch data add liver data --groups '^(P[0-9]+)_'
 orch data add liver --csv volumes.csv
 orch data list
 orch data check liver
+orch data copy liver --host ada
+orch data forget liver
 """
 
 
@@ -45,6 +48,9 @@ def add_arguments(parser: Parser) -> None:
     for verb, text in (("show", "What is known of a data set"), ("check", "Read all files again and compare")):
         one = parser.add_verb(verb, text, f"orch data {verb} liver")
         one.add_argument("name", help="name of the data set")
+    copies.add_copy(parser)
+    copies.add_verify(parser)
+    forgetting.add_arguments(parser)
 
 
 def run(args: Namespace, settings: Settings, out: Output) -> int:
@@ -54,6 +60,12 @@ def run(args: Namespace, settings: Settings, out: Output) -> int:
         return _add(args, settings, out, home, identity)
     if args.verb == "check":
         return _check(args, settings, out, home, identity)
+    if args.verb == "copy":
+        return copies.copy(args, settings, out, home, identity)
+    if args.verb == "verify":
+        return copies.verify(args, settings, out, home)
+    if args.verb == "forget":
+        return forgetting.run(args, settings, out, home)
     return _list(out, home) if args.verb == "list" else _show(args.name, out, home)
 
 
@@ -116,16 +128,20 @@ def _summary(document: Mapping[str, Any], name: str) -> dict[str, Any]:
 
 def _list(out: Output, home: Home) -> int:
     found = {name: datasets.manifest(home, name) for name in datasets.names(home)}
-    out.json([_summary(document, name) for name, document in found.items()])
+    where = {name: copying.remembered(home, name) for name in found}
+    out.json([{**_summary(document, name), "copies": list(where[name].values())} for name, document in found.items()])
+    for name in copying.half_forgotten(home):
+        hosts = ", ".join(copying.remembered(home, name))
+        out.warning(f"{name} is not forgotten on {hosts} yet: orch data forget {name} --yes")
     if not found:
         out.note("No data set is registered.")
         out.next("orch data add NAME IMAGES LABELS")
         return 0
     rows = [(name, _summary(document, name)) for name, document in found.items()]
-    columns = ["data", "volumes", "patients", "classes", "hash"]
-    out.table(
-        columns, [[name, row["volumes"], row["patients"], ", ".join(row["classes"]), row["hash"]] for name, row in rows]
-    )
+    columns = ["data", "volumes", "patients", "classes", "hash", "copies"]
+    keys = ("volumes", "patients")
+    cells = [[name, *(row[key] for key in keys), ", ".join(row["classes"]), row["hash"]] for name, row in rows]
+    out.table(columns, [[*row, copies.described(where[row[0]])] for row in cells])
     return 0
 
 
@@ -145,6 +161,8 @@ def _show(name: str, out: Output, home: Home) -> int:
 
 def _check(args: Namespace, settings: Settings, out: Output, home: Home, identity: Mapping[str, Any]) -> int:
     before = datasets.manifest(home, args.name)
+    if before.get("copy"):
+        raise UsageError(f"{args.name} is a copy here: it has no folder to look into", f"orch data verify {args.name}")
     source = DataSource(**before["source"])
     with reader(out, "reading volumes") as progress:
         after = datasets.scan(identity, trainer(settings, home), args.name, source, progress)

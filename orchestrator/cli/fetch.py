@@ -5,8 +5,6 @@ from __future__ import annotations
 import re
 import time
 from argparse import Namespace
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from jobs.errors import NotFound
@@ -17,6 +15,7 @@ from ..config import Settings
 from ..price import size
 from ..store import JobRow
 from ..words import counted
+from .copies import bar
 from .output import Output
 from .parser import Parser
 from .picking import add_job_arguments, by_host, pick
@@ -63,7 +62,7 @@ def run(args: Namespace, settings: Settings, out: Output) -> int:
         due = [(contact, one) for contact, one in found if not one.is_here]
         todo = fetching.total([one for _, one in due])
         if not args.dry_run:
-            with _bar(out, todo) as progress:
+            with bar(out, "fetching", todo) as progress:
                 came = sum(fetching.fetch(contact, one, progress) for contact, one in due)
     listed = [{"file": str(one.target), "bytes": one.size, "here": one.is_here} for _, one in found]
     out.json({"files": listed, "fetched": 0 if args.dry_run else len(due), "bytes": came})
@@ -85,17 +84,3 @@ def run(args: Namespace, settings: Settings, out: Output) -> int:
 
 def _folder(row: JobRow) -> str:
     return _UNFIT.sub("_", row.label).strip("_.") or row.id
-
-
-@contextmanager
-def _bar(out: Output, todo: int) -> Iterator[fetching.Progress]:
-    """Show the bytes that came as a bar, on a terminal."""
-    if not out.progress or not todo:
-        yield lambda _: None
-        return
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
-
-    shape = (TextColumn("fetching"), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
-    with Progress(*shape, console=out.console(), transient=True) as bar:
-        task = bar.add_task("fetching", total=todo)
-        yield lambda count: bar.update(task, advance=count)

@@ -97,8 +97,7 @@ def run(args: Namespace, settings: Settings, out: Output) -> int:
             out.next(_command(args))
             return 0
         dispatching.refuse_lacking(sweep.name, price.lacking(*dispatching.cost(places, prepared, spread)))
-        answers = _submit(fleet, prepared, spread, again, rows, settings.parallel, out)
-        refresh(fleet, index, [sweep.name])
+        answers = _submit(fleet, index, prepared, spread, again, rows, settings.parallel, out)
         if args.detach:
             out.json({"sweep": sweep.name, "answers": answers})
             out.next("orch status --watch")
@@ -174,6 +173,7 @@ def _planned(spec: JobSpec, row: JobRow | None, placed: Mapping[str, str]) -> di
 
 def _submit(
     fleet: Fleet,
+    index: Index,
     prepared: planning.Prepared,
     spread: dispatching.Spread,
     again: set[str],
@@ -185,7 +185,9 @@ def _submit(
     # Without a word the limit of an earlier sweep must not stay; but coming back to one that runs leaves its limit.
     limit = 0 if parallel is None and spread.specs else parallel
     floors = {spec.id: rows[spec.id].attempts for spec in spread.specs if spec.id in rows}
-    answers = dispatching.submit(fleet, prepared.record, spread, again, limit, floors)
+    answers = dispatching.submit(
+        fleet, prepared.record, spread, again, limit, floors, lambda: refresh(fleet, index, [prepared.plan.sweep.name])
+    )
     queued = sum(answer["action"] == "queued" for answer in answers)
     if queued:
         seconds = time.monotonic() - began

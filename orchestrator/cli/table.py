@@ -23,6 +23,7 @@ GROUPS: dict[str, dict[str, str]] = {
     },
     "sweeps": {
         "sweep": "Plan a sweep, run what is missing, show progress",
+        "adopt": "Make a sweep of a notebook: find its knobs, write the file (the notebook stays as it is)",
         "run": "Run one command as a job: its output here, its exit code passed on",
         "plan": "What a sweep will cost: hours by host, finish, bytes and files against what is free",
         "status": "What runs, waits, is done or failed",

@@ -109,6 +109,11 @@ class Index:
         sql = "INSERT INTO machine VALUES (?, ?, ?) ON CONFLICT (home, name) DO UPDATE SET host = excluded.host"
         self._write(lambda connection: connection.execute(sql, (home, machine, host)))
 
+    def follow(self, name: str, told: Mapping[str, int]) -> None:
+        """Remember how far something of a host was followed, by part, instead of what was remembered of it."""
+        if told != self.followed(name):
+            self._write(lambda connection: records.follow(connection, name, told))
+
     def seen(self, host: str, t: float) -> None:
         """Remember when a host last answered (s since 1970)."""
         sql = "INSERT INTO host_seen VALUES (?, ?) ON CONFLICT (host) DO UPDATE SET t = max(t, excluded.t)"
@@ -163,9 +168,13 @@ class Index:
             raise UsageError(f"'{text}' fits {len(found)} jobs: {listed}", "name the sweep too, or more of the id")
         return found[0]
 
-    def offsets(self) -> dict[tuple[str, str, int], Known]:
-        """Return how far every attempt (sweep, job, number) was read."""
-        return self._read(status.offsets)
+    def offsets(self, unended: bool = False) -> dict[tuple[str, str, int], Known]:
+        """Return how far every attempt (sweep, job, number) was read; with `unended` only those without a known end."""
+        return self._read(lambda connection: status.offsets(connection, unended))
+
+    def followed(self, name: str) -> dict[str, int]:
+        """Return how far something of a host was followed, by part; empty when it never was."""
+        return self._read(lambda connection: records.followed(connection, name))
 
     def journal_offset(self, home: str = "") -> int:
         """Return the byte offset up to which a home's journal was read."""

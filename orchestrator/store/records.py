@@ -107,6 +107,23 @@ def journal_name(home: str) -> str:
     return f"journal {home}"
 
 
+def follow(connection: sqlite3.Connection, name: str, told: Mapping[str, int]) -> None:
+    """Remember how far the parts of something were followed, instead of what was remembered of it."""
+    connection.execute("DELETE FROM position WHERE name >= ? AND name < ?", _span(name))
+    connection.executemany("INSERT INTO position VALUES (?, ?)", [(f"{name}\t{part}", told[part]) for part in told])
+
+
+def followed(connection: sqlite3.Connection, name: str) -> dict[str, int]:
+    """Return how far the parts of something were followed."""
+    rows = connection.execute("SELECT name, offset FROM position WHERE name >= ? AND name < ?", _span(name))
+    return {part.partition("\t")[2]: offset for part, offset in rows}
+
+
+def _span(name: str) -> tuple[str, str]:
+    """Names of the parts lie between these two."""
+    return f"{name}\t", f"{name}\n"
+
+
 def silence(connection: sqlite3.Connection, host: str, reason: str) -> int:
     """Let a host's attempts of which no end is known be unreachable; what was last known stays beside it."""
     changed = connection.execute(

@@ -10,9 +10,12 @@ from typing import Any, NamedTuple
 
 
 class Known(NamedTuple):
-    """How far the index has read an attempt: byte offset in its events, and whether nothing new will come."""
+    """How far the index has read an attempt: byte offset in its events, and whether nothing new will come.
 
-    offset: int
+    No offset: it is named, but all of it must be told again.
+    """
+
+    offset: int | None
     final: bool
 
 

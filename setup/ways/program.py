@@ -115,14 +115,29 @@ class SshPipe(ProcessPipe):
 
 def arguments(host: Host, target: Target, log: str, interactive: bool) -> list[str]:
     """Return the command: one connection, no terminal on the host, one quoted line for its shell."""
+    to = [*selection(host), "--", destination(host), remote.remote_command(host.home)]
+    return ["ssh", "-T", "-v", "-E", log, *_settings(target, interactive), *to]
+
+
+def _settings(target: Target, interactive: bool) -> list[str]:
     options = {**_ALWAYS, "ConnectTimeout": target.connect_wait, "ServerAliveInterval": target.alive_every}
     if not interactive:
         options["BatchMode"] = "yes"
     if target.strict == "ask":  # the fingerprint shall be compared, not waved through in the middle of a command
         options["StrictHostKeyChecking"] = "yes"
-    settings = [word for key, value in options.items() for word in ("-o", f"{key}={value}")]
-    to = [*selection(host), "--", destination(host), remote.remote_command(host.home)]
-    return ["ssh", "-T", "-v", "-E", log, *settings, *to]
+    return [word for key, value in options.items() for word in ("-o", f"{key}={value}")]
+
+
+def carrier(host: Host) -> tuple[list[str], str]:
+    """Return the `ssh` command by which another program (rsync) reaches the host, and what it calls the host.
+
+    Raises
+    ------
+    NotFound, UsageError
+        See `setup.ways.target.resolve`.
+    """
+    interactive = sys.stdin.isatty() and sys.stderr.isatty()
+    return ["ssh", "-T", *_settings(resolve(host), interactive), *selection(host)], destination(host)
 
 
 def explain(target: Target, log: str, said: str, status: int, answered: bool, printed: str) -> OrchError | None:

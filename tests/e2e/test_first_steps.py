@@ -88,11 +88,12 @@ def test_the_readmes_daily_use(ground: Ground, volumes: Path, tmp_path: Path) ->
     shutil.copytree(volumes, tmp_path / "liver")
     lines = [line.partition("#")[0].strip() for block in blocks("sh") for line in block.splitlines()]
     commands = [shlex.split(line)[1:] for line in lines if line.startswith("orch ")]
-    daily, away, hosts = commands[:6], commands[6:11], commands[11:]
+    daily, away, hosts, adopted = commands[:6], commands[6:13], commands[13:17], commands[17:]
     assert [words[0] for words in daily] == ["init", "sweep", "sweep", "status", "why", "report"]
-    assert [words[0] for words in away] == ["sweep", "plan", "run", "fetch", "attach"]
+    assert [words[0] for words in away] == ["sweep", "plan", "run", "fetch", "attach", "data", "data"]
     assert [words[0] for words in hosts] == ["doctor", "setup", "hosts", "protocols"]
-    for name, *words in (*away, *hosts):
+    assert [words[0] for words in adopted] == ["adopt", "sweep", "sweep", "report"]
+    for name, *words in (*away, *hosts, *adopted):
         command_parser(name).parse_args(words)
     for words in daily:
         words = [word.replace("~/data/liver", str(tmp_path / "liver")) for word in words]

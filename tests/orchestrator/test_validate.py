@@ -47,7 +47,7 @@ WRONG = [
     (BASE + "seeds: 0", "must be a list", "seeds: [0]"),
     (BASE + "baseline: identty", "not among the strategies. Did you mean 'identity'?", "strategies are"),
     (BASE + "resources: {cpu: 2}", "Did you mean 'cpus'?", "resources: {"),
-    (BASE + "grid: {a: [1]}", "grid: goes with `command` only", "strategies"),
+    (BASE + "grid: {a: [1]}", "grid: goes with `command` or `notebook` only", "strategies"),
     ("sweep: a b\nstrategies: {i: []}", "'a b' cannot be a name", "letters"),
     (RUN + "strategies: {}", "strategies: is empty", "rotate"),
     (RUN, "names neither strategies nor a command", "command:"),

@@ -45,7 +45,8 @@ def test_jobs_are_shared_and_each_runs_once(orch: Orch, ground: Ground, hosts: F
     assert said.code == 0, said.err
     assert "grace 6 · ada 6" in said.err and "12 jobs queued" in said.err
     assert ground.ran() == sorted(str(number) for number in range(1, 13))
-    assert placed(ground, "s") == {"grace": 6, "ada": 6}
+    where = placed(ground, "s")  # a host that was slower may have given one away since
+    assert set(where) == {"grace", "ada"} and where.total() == 12
     again = orch("sweep", "s")
     assert again.code == 0 and "hosts grace, ada: as the last time" in again.err and "queued" not in again.err
     assert len(ground.ran()) == 12

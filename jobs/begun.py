@@ -1,0 +1,104 @@
+"""Which attempts began, in their order: a look reads the new lines and need not open every run folder.
+
+A list `<home>/begun/<host>/<boot id>-<random>` has a line `sweep job attempt` for each attempt that this host published
+in that boot. It is written before the run folder appears, so that none appears without its line; a line without its
+folder is read again at the next look. A list that is new (there is one after each boot) or shorter than before means
+that lines may be missing, and everything is looked at.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from typing import Dict, FrozenSet, List, Mapping, Optional, Tuple
+
+from . import host
+from .folder import Home, RunFolder, listing
+
+Key = Tuple[str, str, int]  # sweep, job id, attempt
+Told = Dict[str, int]  # bytes of each list that were read, by `<host>/<file>`
+
+
+def note(folder: RunFolder) -> None:
+    """Write down that an attempt is about to appear.
+
+    Raises
+    ------
+    OSError
+        The disk refuses it; the attempt must not appear.
+    """
+    line = "{} {} {}\n".format(folder.sweep, folder.job_id, folder.attempt).encode()
+    descriptor = _open(folder.home.begun(host.name()))
+    try:
+        if os.write(descriptor, line) < len(line):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), folder.home.begun(host.name()))
+    finally:
+        os.close(descriptor)
+
+
+def _open(parent: str) -> int:
+    """Open this boot's list for appending; whoever makes one deletes those of earlier boots."""
+    boot, names = host.boot_id(), listing(parent)
+    for name in sorted(name for name in names if name.startswith(boot)):
+        try:
+            return os.open(os.path.join(parent, name), os.O_WRONLY | os.O_APPEND)
+        except FileNotFoundError:  # somebody has just deleted it
+            continue
+    os.makedirs(parent, exist_ok=True)
+    path = os.path.join(parent, "{}-{}".format(boot, os.urandom(4).hex()))
+    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL, 0o666)
+    for name in names:
+        if not name.startswith(boot):
+            _unlink(os.path.join(parent, name))
+    return descriptor
+
+
+def _unlink(path: str) -> None:
+    try:
+        os.unlink(path)
+    except FileNotFoundError:  # somebody else was faster
+        pass
+
+
+def ends(home: Home, others: FrozenSet[str]) -> Optional[Told]:
+    """Return how long every list is now, except those of `others` (hosts that are asked themselves).
+
+    None where this host cannot keep a list: its disk is full, or not writable.
+    """
+    try:
+        os.close(_open(home.begun(host.name())))  # after a boot it is new, and so not as it was
+        return {
+            "{}/{}".format(machine, name): os.stat(os.path.join(home.begun(machine), name)).st_size
+            for machine in home.begun_hosts()
+            if machine not in others
+            for name in sorted(listing(home.begun(machine)))
+        }
+    except OSError:
+        return None
+
+
+def between(home: Home, since: Mapping[str, int], until: Told) -> Optional[List[Key]]:
+    """Return the attempts noted in between; None when that cannot be told, and everything must be looked at.
+
+    `until` is set back to the end of the last whole line, where another host is just writing.
+    """
+    if any(since.get(name, end + 1) > end for name, end in until.items()):
+        return None
+    found: List[Key] = []
+    try:
+        for name in sorted(name for name, end in until.items() if since[name] < end):
+            machine, _, file = name.partition("/")
+            with open(os.path.join(home.begun(machine), file), "rb") as handle:
+                handle.seek(since[name])
+                data = handle.read(until[name] - since[name])
+            whole = data[: data.rfind(b"\n") + 1]
+            until[name] = since[name] + len(whole)
+            found += [_key(line) for line in whole.decode("ascii").splitlines()]
+    except (OSError, ValueError):
+        return None
+    return found
+
+
+def _key(line: str) -> Key:
+    sweep, job, number = line.split(" ")
+    return sweep, job, int(number)
