@@ -26,7 +26,7 @@ from jobs import host as this
 from jobs.attempt import read_exit
 from jobs.errors import OrchError
 
-pick = st.integers(0, 7)  # which of those that there are
+pick = st.integers(0, 3)  # which of those that there are
 needs_root = precondition(lambda self: can_mount())
 
 
@@ -80,14 +80,9 @@ class Host(PromisedHost):
 
     @rule(pick=pick, signum=st.sampled_from((signal.SIGKILL, signal.SIGSEGV, signal.SIGTERM)))
     def kill_a_job(self, pick: int, signum: signal.Signals) -> None:
-        begun = [(lock, found["job"]) for lock, found in self.host.begun() if this.is_alive(*found["job"])]
-        if begun:
-            lock, (pid, _) = begun[pick % len(begun)]
+        for lock, found in self.host.running()[pick : pick + 1]:
             self.touched.add(self.number_of(self.host.folder_of(lock)))
-            if this.has_variable(pid, "ORCH_LOCAL", str(self.host.root)):
-                self.tally["job killed"] += 1
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, signum)
+            self.tally["job killed"] += self.host.kill(found["job"][0], signum)
 
     @needs_root
     @rule()
@@ -101,10 +96,14 @@ class Host(PromisedHost):
                 self.excuse(folder)
 
     @needs_root
-    @rule(disk=st.sampled_from((0, 1)))
-    def fill_a_disk(self, disk: int) -> None:
+    @rule(disk=st.sampled_from((0, 1)), reserved=st.booleans())
+    def fill_a_disk(self, disk: int, reserved: bool) -> None:
+        """Not every file system keeps what was reserved on it."""
         self.tally["disk full"] += 1
         self.disk_was_full = True
+        for lock, _ in self.host.running() if not reserved else ():
+            with contextlib.suppress(OSError):
+                os.truncate(self.host.folder_of(lock).exit, 0)
         self.host.fill(disk)
 
     @precondition(lambda self: self.disk_was_full)
@@ -139,7 +138,7 @@ class Host(PromisedHost):
     @rule(pick=pick, keep=st.integers(0, 3000))
     def tear_a_batch(self, pick: int, keep: int) -> None:
         """A batch of the queue loses its end: the jobs in it are to be asked for again."""
-        for path, text in self.batches(pick):
+        for path, text in self.one_batch(pick):
             self.tally["batch torn"] += 1
             self.torn.update(one for one in range(JOBS) if self.job(one)["id"].encode() in text)
             with contextlib.suppress(FileNotFoundError):
@@ -147,15 +146,14 @@ class Host(PromisedHost):
 
     @rule(pick=pick)
     def double_a_batch(self, pick: int) -> None:
-        for path, text in self.batches(pick):
+        for path, text in self.one_batch(pick):
             self.tally["batch doubled"] += 1
             with contextlib.suppress(OSError):
                 path.with_name(f"9{time.time_ns():019d}-copy.jsonl").write_bytes(text)
 
-    def batches(self, pick: int) -> list[tuple[Path, bytes]]:
+    def one_batch(self, pick: int) -> list[tuple[Path, bytes]]:
         """One batch of the queue and what is in it, if there is any."""
-        folder = Path(self.host.home.queue(self.host.about["host"]))
-        paths = sorted(folder.glob("*.jsonl"))
+        paths = self.batches()
         with contextlib.suppress(FileNotFoundError):
             return [(path, path.read_bytes()) for path in paths[pick % len(paths) :][:1]] if paths else []
         return []
@@ -163,8 +161,7 @@ class Host(PromisedHost):
     @rule(pick=pick, torn=st.booleans())
     def spoil_the_events(self, pick: int, torn: bool) -> None:
         """A running attempt's events hold a line twice, or a half one."""
-        for lock, found in [one for one in self.host.begun() if this.is_alive(*one[1]["job"])][pick : pick + 1]:
-            del found
+        for lock, _ in self.host.running()[pick : pick + 1]:
             self.tally["events spoiled"] += 1
             with contextlib.suppress(OSError):
                 path = Path(self.host.folder_of(lock).events)

@@ -25,6 +25,7 @@ from unlucky_host import Line, UnluckyHost
 from jobs.attempt import read_exit
 from jobs.errors import DiskError, NotFound, OrchError, Unreachable, WireError
 from jobs.folder import RunFolder
+from jobs.host import is_alive
 from jobs.wire import Wire
 from orchestrator.collect import refresh
 from orchestrator.fleet import Fleet
@@ -76,8 +77,8 @@ class PromisedHost(RuleBasedStateMachine):
         os.environ["ORCH_LOCAL"] = str(self.base / "local")
         self.host = UnluckyHost(self.base)
         self.wires: dict[int, Wire] = {0: self.host.wire}
-        self.index = Index.open(self.base / "index.db", force=True)
-        self.looked: set[int] = set()  # laptops whose connection knows what the index has
+        self.contacts: dict[int, Any] = {}  # what `refresh` remembers of each connection
+        self.indexes = [Index.open(self.base / f"laptop{one}.db", force=True) for one in (0, 1)]
         self.stranger = subprocess.Popen(["sleep", "3600"], env={"PATH": os.environ["PATH"]})
         self.accepted: set[int] = set()  # jobs of which an agent said that they are queued
         self.touched: set[int] = set()  # jobs that were stopped, or killed, or lost with their watcher
@@ -98,7 +99,7 @@ class PromisedHost(RuleBasedStateMachine):
     def wire(self, laptop: int) -> Wire | None:
         """A laptop's connection, made anew where there is none; None while the host refuses it."""
         if laptop not in self.wires:
-            self.looked.discard(laptop)
+            self.contacts.pop(laptop, None)
             try:
                 self.wires[laptop] = self.host.connect()
             except DiskError:
@@ -162,6 +163,11 @@ class PromisedHost(RuleBasedStateMachine):
         self.touched.add(which)
         self.ask(laptop, "stop", jobs=[["s", self.job(which)["id"]]], grace=grace)
 
+    @rule(laptop=laptops, pick=st.integers(0, 3), grace=st.sampled_from((0.0, 30.0)))
+    def stop_what_runs(self, laptop: int, pick: int, grace: float) -> None:
+        for lock, _ in list(self.host.begun())[pick : pick + 1]:
+            self.stop(laptop, self.number_of(self.host.folder_of(lock)), grace)
+
     @rule(which=number, wait=soon)
     def stop_during_start(self, which: int, wait: int) -> None:
         self.tally["stop during start"] += 1
@@ -180,19 +186,19 @@ class PromisedHost(RuleBasedStateMachine):
         try:
             wire = self.wire(laptop)
             if wire:
-                self.take_in(wire, self.index, laptop in self.looked)
-                self.looked.add(laptop)
+                self.take_in(self.contacts.setdefault(laptop, self.contact(wire)), self.indexes[laptop])
         except OrchError as error:
             assert isinstance(error, (Unreachable, WireError)) or self.disk_was_full, error
             self.hang_up(laptop)
 
-    def take_in(self, wire: Wire, index: Index, looked: bool) -> None:
+    def contact(self, wire: Wire) -> Any:
+        """What stands for `dispatch.Contact`, which would open another connection."""
+        about = {"host": self.host.about["host"], "home_id": self.host.about["id"]}
+        return SimpleNamespace(name="local", shown="local", wire=wire, looked=False, **about)
+
+    def take_in(self, contact: Any, index: Index) -> None:
         """Bring what is new into an index, as `orch sync` does."""
-        about = self.host.about
-        contact = SimpleNamespace(
-            name="local", shown="local", host=about["host"], home_id=about["id"], wire=wire, looked=looked
-        )
-        refresh(Fleet({"local": cast(Any, contact)}), index)
+        refresh(Fleet({"local": contact}), index)
 
     @rule(laptop=laptops)
     def leave(self, laptop: int) -> None:
@@ -234,7 +240,8 @@ class PromisedHost(RuleBasedStateMachine):
                 with contextlib.suppress(Exception):
                     self.hang_up(laptop)
             self.host.close()
-            self.index.close()
+            for index in self.indexes:
+                index.close()
             self.stranger.kill()
             self.stranger.wait()
             shutil.rmtree(self.base)
@@ -246,15 +253,27 @@ class PromisedHost(RuleBasedStateMachine):
         self.let_go(True)
         for laptop in list(self.wires):
             self.hang_up(laptop)
+        self.queue_goes_on_by_itself()
         until(self.has_ended, SETTLE, "every job has ended")
         until(lambda: set(self.host.processes()) <= set(self.host.agents()), SETTLE, "keeper and watchers have left")
+
+    def queue_goes_on_by_itself(self) -> None:
+        """No laptop is there: as long as one watcher lives, all that waits is begun."""
+        watched = any(is_alive(*found["watcher"]) for _, found in self.host.begun())
+        until(lambda: not self.host.processes(), SETTLE, "all that runs has ended")
+        if watched and not self.disk_was_full:
+            assert not self.batches(), "the queue stands still"
+
+    def batches(self) -> list[Path]:
+        """What waits in the queue."""
+        return sorted(Path(self.host.home.queue(self.host.about["host"])).glob("*.jsonl"))
 
     def has_ended(self) -> bool:
         """Tell whether every job that was accepted has an ending."""
         self.collect(0)
         if 0 not in self.wires:
             return False
-        states = {row.id: row.state if row.attempts else "" for row in self.index.jobs()}
+        states = {row.id: row.state if row.attempts else "" for row in self.indexes[0].jobs()}
         ended = {one for one in range(JOBS) if states[self.job(one)["id"]] in ENDED}
         asked = {one for one in range(JOBS) if states[self.job(one)["id"]]}
         return ended == asked and self.accepted <= ended | self.torn
@@ -280,7 +299,7 @@ class PromisedHost(RuleBasedStateMachine):
 
     def jobs_end_as_they_do_alone(self) -> None:
         """A job that nobody stopped or killed ends as if nothing had happened around it."""
-        states = {row.id: row.state for row in self.index.jobs()}
+        states = {row.id: row.state for row in self.indexes[0].jobs()}
         for one in self.accepted - self.touched - self.torn if not self.disk_was_full else ():
             assert states[self.job(one)["id"]] == ("failed" if "code=3" in KINDS[one % len(KINDS)] else "done"), (
                 f"j{one}"
@@ -291,17 +310,16 @@ class PromisedHost(RuleBasedStateMachine):
         assert not met, f"an attempt began while another one of its job lived: {met}"
 
     def index_is_what_the_folders_say(self) -> None:
-        self.collect(0)
-        with Index.open(self.base / "anew.db", force=True) as anew:
-            wire = self.host.connect()
-            self.take_in(wire, anew, False)
-            wire.close()
-            found = compare(self.index.content(), anew.content())
-            assert not found, found
+        """Each laptop's index, kept from piece to piece, and one that is made from nothing."""
+        with Index.open(self.base / "anew.db", force=True) as anew, self.host.connect() as wire:
+            self.take_in(self.contact(wire), anew)
+            for laptop in (0, 1):
+                self.collect(laptop)
+                found = compare(self.indexes[laptop].content(), anew.content())
+                assert not found, found
 
     def nothing_is_left(self) -> None:
         self.hang_up(0)
         self.hang_up(1)
         until(lambda: not self.host.processes(), what="nothing is resident")
-        queue = Path(self.host.home.queue(self.host.about["host"]))
-        assert not list(queue.glob("*.jsonl"))
+        assert not self.batches()

@@ -128,12 +128,12 @@ class UnluckyHost(LocalHost):
                 self.kill(pid)
         self.boot.write_text(f"{uuid.uuid4()}\n")
 
-    def kill(self, pid: int) -> bool:
-        """SIGKILL for a process of this host, whoever has its number by now; False when it is none."""
+    def kill(self, pid: int, signum: int = signal.SIGKILL) -> bool:
+        """Signal a process of this host; False when it is none, whoever has its number by now."""
         if not host.has_variable(pid, "ORCH_LOCAL", str(self.root)):
             return False
         with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
+            os.kill(pid, signum)
         return True
 
     def begun(self) -> Iterator[tuple[Path, dict[str, Any]]]:
@@ -142,6 +142,10 @@ class UnluckyHost(LocalHost):
             found = read_json(str(path))
             if isinstance(found, dict):
                 yield path, found
+
+    def running(self) -> list[tuple[Path, dict[str, Any]]]:
+        """Those whose job lives."""
+        return [(lock, found) for lock, found in self.begun() if host.is_alive(*found["job"])]
 
     def folder_of(self, lock: Path) -> RunFolder:
         """The run folder of a lock file."""
