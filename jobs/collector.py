@@ -148,9 +148,12 @@ class Collector:
         report["host"] = machine or report["host"]
         lines = _lines(folder, before.offset if before else 0)
         report.update(events=lines.events, offset=lines.offset)
-        if lines.damaged:
-            report["verdict"]["warning"] = "events.jsonl has {} damaged lines".format(lines.damaged)
         final = verdict.state in ENDED
+        damaged = lines.damaged
+        if final and before and before.offset:  # what earlier looks met counts too
+            damaged = _lines(folder, 0).damaged
+        if damaged:
+            report["verdict"]["warning"] = "events.jsonl has {} damaged lines".format(damaged)
         if unread or final:
             report["verdict"]["warning"] += _tampering(job)
         if final:

@@ -13,7 +13,6 @@ import signal
 import socket
 import sys
 import time
-import traceback
 from typing import Any, Deque, Dict, Optional, Set
 
 from . import arrays, host, watcher
@@ -23,6 +22,7 @@ from .folder import Home, HostFolder
 from .handing import Handing
 from .holds import Holds, has_room
 from .lease import holding, is_held, take
+from .logbook import log, log_trouble
 from .queue import Entry, Key, Queue, ring
 from .slots import Slots
 from .standing import close_all_but
@@ -344,7 +344,7 @@ def _live(home: Home, local: HostFolder, tell: int) -> None:
             watcher.preload()
             Keeper(home, local).run(lock, tell)
     except BaseException:
-        traceback.print_exc()
+        log_trouble()
     finally:
         os._exit(0)
 
@@ -363,12 +363,6 @@ def _open_standard_files(path: str) -> None:
     os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | (os.O_TRUNC if begin_anew else 0), 0o600)
     os.dup2(1, 2)
     sys.stderr = open(2, "w", buffering=1, closefd=False)  # noqa: SIM115  (for the life of the process)
-
-
-def log(text: str) -> None:
-    """Add a line to the keeper's log."""
-    stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-    sys.stderr.write("{} {}\n".format(stamp, text))
 
 
 def _drain(descriptor: int) -> None:

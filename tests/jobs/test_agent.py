@@ -115,6 +115,17 @@ def test_news_come_once(host: LocalHost) -> None:
         assert len([report for chunk in wire.stream("collect") for report in chunk]) == 1
 
 
+def test_damaged_events_are_told_at_the_end_whichever_look_met_them(host: LocalHost) -> None:
+    """Injected: a line that is no event, taken in while the job ran. Told: with its last report, too."""
+    script = 'echo nonsense >> "$ORCH_RUN/events.jsonl"; until [ -e go ]; do sleep 0.02; done'
+    job = host.job("a", sh(script))
+    host.submit(job)
+    until(lambda: host.report(job)["verdict"].get("warning") == "events.jsonl has 1 damaged lines")
+    (host.work / "go").touch()
+    until(lambda: host.state(job) == "done")
+    assert host.report(job)["verdict"]["warning"] == "events.jsonl has 1 damaged lines"
+
+
 def test_what_left_the_queue_without_beginning_is_told_once(host: LocalHost) -> None:
     """Injected: the batch of a job that waits loses its end, as on a disk that broke. Told: that it waits no more."""
     jobs = [host.job("a", ("/bin/sleep", "60")), host.job("b", ("/bin/true",))]
