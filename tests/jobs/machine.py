@@ -66,10 +66,13 @@ class Host(PromisedHost):
 
     @rule()
     def kill_the_keeper(self) -> None:
+        self.let_something_run()
         self.tally["keeper killed"] += sum(map(self.host.kill, self.host.keepers()))
 
-    @rule(pick=pick)
-    def kill_a_watcher(self, pick: int) -> None:
+    @rule(pick=pick, used_again=st.booleans())
+    def kill_a_watcher(self, pick: int, used_again: bool) -> None:
+        """Its process id may soon be that of a stranger."""
+        self.let_something_run()
         watchers = sorted({found["watcher"][0] for _, found in self.host.begun()})
         if watchers and self.host.kill(pid := watchers[pick % len(watchers)]):
             self.tally["watcher killed"] += 1
@@ -77,9 +80,12 @@ class Host(PromisedHost):
             for lock, found in self.host.begun():
                 if found["watcher"][0] == pid:
                     self.excuse(self.host.folder_of(lock))
+            if used_again:
+                self.use_process_ids_again()
 
     @rule(pick=pick, signum=st.sampled_from((signal.SIGKILL, signal.SIGSEGV, signal.SIGTERM)))
     def kill_a_job(self, pick: int, signum: signal.Signals) -> None:
+        self.let_something_run()
         for lock, found in self.host.running()[pick : pick + 1]:
             self.touched.add(self.number_of(self.host.folder_of(lock)))
             self.tally["job killed"] += self.host.kill(found["job"][0], signum)
@@ -101,9 +107,8 @@ class Host(PromisedHost):
         """Not every file system keeps what was reserved on it."""
         self.tally["disk full"] += 1
         self.disk_was_full = True
-        for lock, _ in self.host.running() if not reserved else ():
-            with contextlib.suppress(OSError):
-                os.truncate(self.host.folder_of(lock).exit, 0)
+        for lock, found in self.host.running() if not reserved else ():
+            self.host.lose_reservation(lock, found["watcher"][0])
         self.host.fill(disk)
 
     @precondition(lambda self: self.disk_was_full)
@@ -123,17 +128,16 @@ class Host(PromisedHost):
         self.host.noise = noise
         self.hang_up(1)
 
-    @rule(pick=pick)
-    def use_a_process_id_again(self, pick: int) -> None:
-        """A watcher is gone, perhaps its job too; a stranger has their numbers by now."""
-        gone = [(lock, found) for lock, found in self.host.begun() if not this.is_alive(*found["watcher"])]
-        for lock, found in gone[pick % len(gone) :][:1] if gone else ():
-            self.tally["process id used again"] += 1
-            named = {who: [pid, start] for who, (pid, start) in found.items()}
-            for who in [who for who in named if not this.is_alive(*named[who])]:
-                named[who][0] = self.stranger.pid
-            with contextlib.suppress(FileNotFoundError), lock.open("r+b") as handle:
-                handle.write((json.dumps(named).ljust(127) + "\n").encode())
+    @rule()
+    def use_process_ids_again(self) -> None:
+        """Where a watcher is gone, perhaps its job too, a stranger has their numbers by now."""
+        for lock, found in self.host.begun():
+            gone = [who for who, process in found.items() if not this.is_alive(*process)]
+            if "watcher" in gone:
+                self.tally["process id used again"] += 1
+                named = {who: [self.stranger.pid if who in gone else pid, at] for who, (pid, at) in found.items()}
+                with contextlib.suppress(FileNotFoundError), lock.open("r+b") as handle:
+                    handle.write((json.dumps(named).ljust(127) + "\n").encode())
 
     @rule(pick=pick, keep=st.integers(0, 3000))
     def tear_a_batch(self, pick: int, keep: int) -> None:
@@ -161,6 +165,7 @@ class Host(PromisedHost):
     @rule(pick=pick, torn=st.booleans())
     def spoil_the_events(self, pick: int, torn: bool) -> None:
         """A running attempt's events hold a line twice, or a half one."""
+        self.let_something_run()
         for lock, _ in self.host.running()[pick : pick + 1]:
             self.tally["events spoiled"] += 1
             with contextlib.suppress(OSError):
@@ -177,3 +182,9 @@ class Host(PromisedHost):
             self.tally["folder copied"] += 1
             with contextlib.suppress(OSError, shutil.Error):
                 shutil.copytree(folder.path, folder.path + " (copy)", dirs_exist_ok=True)
+
+    def teardown(self) -> None:
+        """The last fault: the keeper is killed, and no laptop comes to wake another."""
+        if len(self.accepted) % 2:
+            self.kill_the_keeper()
+        super().teardown()

@@ -39,7 +39,7 @@ SETTINGS = settings(
     suppress_health_check=list(HealthCheck),
 )
 JOBS, SIDE_BY_SIDE = 20, 4
-SETTLE = 90.0  # seconds that the host has to come to rest once all faults are over
+SETTLE = 60.0  # seconds that the host has to come to rest once all faults are over
 # Each program says that it began and how it ends in files that are only appended to; `flock` tells whether another
 # attempt of the same job still lives.
 PROGRAM = """
@@ -165,6 +165,7 @@ class PromisedHost(RuleBasedStateMachine):
 
     @rule(laptop=laptops, pick=st.integers(0, 3), grace=st.sampled_from((0.0, 30.0)))
     def stop_what_runs(self, laptop: int, pick: int, grace: float) -> None:
+        self.let_something_run()
         for lock, _ in list(self.host.begun())[pick : pick + 1]:
             self.stop(laptop, self.number_of(self.host.folder_of(lock)), grace)
 
@@ -175,6 +176,14 @@ class PromisedHost(RuleBasedStateMachine):
         self.submit(0, [which])
         time.sleep(wait / 1000)
         self.ask(1, "stop", jobs=[["s", self.job(which)["id"]]], grace=1.0)
+
+    def let_something_run(self) -> None:
+        """What befalls running jobs needs one: it is asked for unless there is one, and given a second to start."""
+        if not self.host.running():
+            self.let_go(False)
+            self.retry(0, 2)
+            with contextlib.suppress(AssertionError):
+                until(self.host.running, 1.0)
 
     @rule(opened=st.booleans())
     def let_go(self, opened: bool) -> None:

@@ -14,10 +14,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
-from local_host import LocalHost, fill
+from local_host import LocalHost, fill, until
 
 from jobs import host
 from jobs.atomic import read_json
+from jobs.attempt import read_exit
 from jobs.folder import RunFolder
 from jobs.pipe import ProcessPipe
 from jobs.wire import BOOT, Wire
@@ -146,6 +147,15 @@ class UnluckyHost(LocalHost):
     def running(self) -> list[tuple[Path, dict[str, Any]]]:
         """Those whose job lives."""
         return [(lock, found) for lock, found in self.begun() if host.is_alive(*found["job"])]
+
+    def lose_reservation(self, lock: Path, watcher: int) -> None:
+        """Take back the room that was reserved for an exit record that is not written yet; its watcher stands still."""
+        if self.kill(watcher, signal.SIGSTOP):
+            with contextlib.suppress(OSError, AssertionError):
+                until(lambda: "\nState:\tT" in Path(f"/proc/{watcher}/status").read_text(), 2.0)
+                if read_exit(self.folder_of(lock), self.local) is None:
+                    os.truncate(self.folder_of(lock).exit, 0)
+            self.kill(watcher, signal.SIGCONT)
 
     def folder_of(self, lock: Path) -> RunFolder:
         """The run folder of a lock file."""
