@@ -9,6 +9,8 @@ from __future__ import annotations
 import codecs
 import functools
 import importlib
+import io
+import itertools
 import json
 import os
 import select
@@ -16,13 +18,13 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any, BinaryIO, Callable, Dict, Generator, Iterable, Iterator, List, Optional, Tuple
 
-from . import CONTRACT, __version__, attempt, host, stop
+from . import CONTRACT, __version__, attempt, host, kept, stop
 from .atomic import read_json, stamp, write_json
-from .errors import ContractError, NotFound, OrchError, UsageError, disk_error
+from .errors import NotFound, OrchError, UsageError, disk_error
 from .events import EventWriter, read
-from .folder import HostFolder, RunFolder
+from .folder import RunFolder
 from .holds import Holds
-from .homes import open_home
+from .homes import host_folder, mask, open_home
 from .lease import holding
 from .queue import Entry, Queue, waiting_everywhere
 from .state import ENDED, RUNNING, Verdict, judge
@@ -57,8 +59,9 @@ class Agent:
             How this user shares the cards from now on (`courtesy.Wishes`); None: as before.
         """
         self.home, identity = open_home(home, create)
-        self.local = HostFolder.of(identity["id"])
-        _private_folder(self.local.path)
+        self.local = host_folder(self.home, identity["id"])
+        kept.keep(os.path.dirname(self.local.path))
+        os.umask(mask(self.home.path))
         self.queue = Queue(self.home, host.name())
         attempt.replay_spool(self.local)
         if courtesy is not None and courtesy != (read_json(self.local.wishes) or {}):
@@ -77,7 +80,7 @@ class Agent:
 
         An idle host has neither, and is spared the keeper's imports.
         """
-        if not self.queue.batches() and not (os.path.isdir(self.local.locks) and os.listdir(self.local.locks)):
+        if not self.queue.mine() and not (os.path.isdir(self.local.locks) and os.listdir(self.local.locks)):
             return False
         from .keeper import rouse
 
@@ -197,6 +200,9 @@ class Agent:
         verdict = self.verdict(last)
         if verdict.state != RUNNING:
             return "had ended" if verdict.state in ENDED else verdict.reason
+        stranger = host.stranger(last.path)
+        if stranger and host.user():  # root may signal anybody
+            return "is {}'s: only they can stop it".format(stranger)
         first = stop.ask(last, by, grace)
         place = attempt.place_of(attempt.read_job(last), self.local)
         return "asked to stop" if stop.wake(last, place, first) else "had ended"
@@ -278,20 +284,6 @@ class Agent:
         return {}
 
 
-def _private_folder(path: str) -> None:
-    """Make a folder that is ours alone; a stranger's folder of that name (in a sticky /var/tmp) is refused."""
-    try:
-        os.makedirs(os.path.dirname(path), 0o700, exist_ok=True)
-        os.makedirs(path, 0o700, exist_ok=True)
-    except OSError as error:
-        raise disk_error(error, path) from error
-    for folder in (os.path.dirname(path), path):
-        if os.lstat(folder).st_uid != os.getuid():
-            raise ContractError(
-                "{} belongs to somebody else".format(folder), "set ORCH_LOCAL to a local folder of yours"
-            )
-
-
 def _sizes(path: str) -> Dict[str, int]:
     sizes = {}
     for name in sorted(os.listdir(path)):
@@ -334,6 +326,8 @@ VERBS: Dict[str, str] = {
     **dict.fromkeys(("release", "courtesies"), "releasing"),
     **dict.fromkeys(("files_of", "send"), "sending"),
     **dict.fromkeys(LOCAL, "vscode_local"),
+    **dict.fromkeys(("gc_look", "gc_park", "gc_parked", "gc_empty", "gc_restore"), "gc"),
+    **dict.fromkeys(("handover_proofs", "handover_look", "handover"), "handover"),
 }
 HOMELESS = ("open", "probe", *TRUTHS, *SERVERS, *LOCAL, "environments", "survey", "ask_program")  # need no open home
 
@@ -350,24 +344,26 @@ def _verb(agent: Agent, name: str) -> Callable[..., Any]:
     return functools.partial(getattr(module, name), agent)
 
 
-def serve(source: BinaryIO, sink: BinaryIO, marker: str) -> None:
-    """Answer requests until the other end closes the connection."""
+def serve(source: BinaryIO, sink: BinaryIO, ahead: bytes = b"") -> None:
+    """Answer what was asked ahead, then requests until the other end closes the connection."""
     os.umask(0o077)
     agent = Agent(source)
-    sink.write(marker.encode() + b"\n\n")  # the marker, and an empty line: we are a Python that will do
+    sink.write(b"\n")  # an empty line: we are a Python that will do
     sink.flush()
-    while True:
-        head = source.readline()
-        if not head:
-            return
-        size, _, more = head.partition(b"+")
-        request = json.loads(source.read(int(size)))
-        if more:
-            request["args"]["data"] = source.read(int(more))
+    for request in itertools.chain(_requests(io.BytesIO(ahead)), _requests(source)):
         for frame in _answer(agent, request):
             data = json.dumps({"id": request["id"], **frame}, ensure_ascii=False).encode()
             sink.write(b"%d\n" % len(data) + data)
             sink.flush()
+
+
+def _requests(source: BinaryIO) -> Iterator[Dict[str, Any]]:
+    for head in iter(source.readline, b""):
+        size, _, more = head.partition(b"+")
+        request = json.loads(source.read(int(size)))
+        if more:
+            request["args"]["data"] = source.read(int(more))
+        yield request
 
 
 def _answer(agent: Agent, request: Dict[str, Any]) -> Iterator[Reply]:

@@ -28,6 +28,7 @@ from . import CONTRACT
 from .atomic import read_json, write_bytes, write_json
 from .errors import OrchError
 from .folder import Home
+from .host import stranger
 from .queue import Entry, Key
 
 SBATCH_LIMIT = 120.0  # seconds for one sbatch; a controller that restarts lets it wait
@@ -77,7 +78,7 @@ def folder_of(home: Home, host: str) -> str:
 
 
 def arrays(home: Home, host: str) -> List[Array]:
-    """Return all arrays of a host that are not over, oldest first."""
+    """Return this user's arrays of a host that are not over, oldest first."""
     return sorted(_read(folder_of(home, host)), key=lambda array: array.at)
 
 
@@ -88,7 +89,7 @@ def _read(base: str) -> Iterator[Array]:
         return
     for name in names:
         said = read_json(os.path.join(base, name, "array.json")) if not name.startswith(".") else None
-        if isinstance(said, dict):
+        if isinstance(said, dict) and not stranger(os.path.join(base, name)):  # squeue tells a user of their own
             keys = [(str(key[0]), str(key[1]), int(key[2])) for key in said["keys"]]
             yield Array(name, os.path.join(base, name), said["name"], said["at"], keys, said["job"])
 
@@ -240,7 +241,7 @@ def ship(home: Home, host: str) -> str:
 def _sources() -> Dict[str, str]:
     """The sources of this package by file name: from the wire, which brought them, else from its folder."""
     package = sys.modules[__package__]
-    sent: Optional[Mapping[str, str]] = getattr(package.__loader__, "modules", None)
+    sent: Optional[Mapping[str, str]] = getattr(package.__loader__, "sources", None)
     if sent is not None:
         return {_file(name): source for name, source in sent.items()}
     folder = os.path.dirname(os.path.abspath(__file__))

@@ -15,6 +15,7 @@ import time
 from typing import Any, Dict, Mapping, Optional
 
 from . import CONTRACT, begun, host, slurm
+from .aside import aside
 from .atomic import file_sha256, read_json, sync_folder, write_json
 from .errors import disk_error
 from .folder import HostFolder, RunFolder
@@ -39,12 +40,11 @@ def publish(folder: RunFolder, job: Mapping[str, Any], device: Mapping[str, Any]
         It cannot be written.
     """
     token = os.urandom(8).hex()
-    parent, name = os.path.split(folder.path)
-    temporary = os.path.join(parent, ".{}.{}".format(name, token))
+    temporary = aside(folder.path)
     place = {"host": host.name(), "boot_id": host.boot_id(), "local": local.path}
     claim = {"token": token, **place, "at": time.time(), "device": dict(device)}
     try:
-        os.makedirs(parent, exist_ok=True)
+        os.makedirs(os.path.dirname(folder.path), exist_ok=True)
         os.mkdir(temporary)
         write_plain(RunFolder(temporary).job, {**job, "attempt": folder.attempt, "claim": claim})
         _reserve(RunFolder(temporary).exit)
@@ -90,7 +90,7 @@ def record_exit(folder: RunFolder, record: Mapping[str, Any], local: HostFolder)
     try:
         _write_exit(folder, record)
     except OSError:
-        os.makedirs(local.spool, 0o700, exist_ok=True)
+        os.makedirs(local.spool, 0o750, exist_ok=True)
         as_recorded = json.loads(_padded(record))  # whoever reads it here sees what will stand in the run folder
         write_json(local.spooled(folder), {"folder": folder.path, "record": as_recorded})
     return True
@@ -218,7 +218,7 @@ def evidence(folder: RunFolder, job: Mapping[str, Any], local: HostFolder) -> Ev
     record = read_exit(folder, local)
     if record and not record.get("began", True):
         return Evidence(attempt=False, stop=True, proof=str(record.get("why") or ""))
-    if record and goes_on(record) and is_held(local.attempt_lock(folder)):
+    if record and goes_on(record) and not os.path.exists(folder.ended) and _is_at_work(folder, local):
         record = None  # its watcher is about to queue the next attempt: until then it counts as running
     lock, proof = ("unknown", "") if record else _lock(folder, claim_of(job), local)
     if lock != "held":
@@ -234,6 +234,19 @@ def evidence(folder: RunFolder, job: Mapping[str, Any], local: HostFolder) -> Ev
     )
 
 
+def is_told(folder: RunFolder) -> bool:
+    """Tell whether the run folder alone says how the attempt ended: no lock and no host need be asked."""
+    record = read_exit(folder)
+    return os.path.exists(folder.ended) or (record is not None and not goes_on(record))
+
+
+def _is_at_work(folder: RunFolder, local: HostFolder) -> bool:
+    try:
+        return is_held(local.attempt_lock(folder))
+    except PermissionError:  # another user's
+        return False
+
+
 def goes_on(record: Optional[Mapping[str, Any]]) -> bool:
     """Tell whether an exit record was decided to be followed by another attempt."""
     decision = (record or {}).get("decision")
@@ -241,6 +254,9 @@ def goes_on(record: Optional[Mapping[str, Any]]) -> bool:
 
 
 def _lock(folder: RunFolder, claim: Mapping[str, Any], local: HostFolder) -> "tuple[str, str]":
+    brought = _read_json(folder.ended)
+    if isinstance(brought, dict):
+        return "free", str(brought.get("proof"))
     task = slurm.task_of({"claim": claim})
     if task:
         return slurm.look(task)
@@ -248,9 +264,21 @@ def _lock(folder: RunFolder, claim: Mapping[str, Any], local: HostFolder) -> "tu
         return _declared(folder, claim)
     if claim.get("boot_id") != host.boot_id():
         return "free", "the host was booted since"
-    path = local.attempt_lock(folder)
-    if is_held(path) or (not os.path.exists(path) and host.holders(path)):  # somebody may have cleaned /var/tmp
-        return "held", ""
+    return _lock_here(local.attempt_lock(folder), host.stranger(folder.path))
+
+
+def _lock_here(path: str, stranger: str) -> "tuple[str, str]":
+    """Ask the lock of an attempt of this boot, perhaps of another user of the group's home."""
+    try:
+        if is_held(path):
+            return "held", ""
+    except PermissionError:
+        return "unknown", "it is {}'s, whose locks cannot be read".format(stranger)
+    if not os.path.exists(path):  # somebody may have cleaned /var/tmp
+        if stranger:
+            return "unknown", "it is {}'s, and its lock is gone: only they can tell".format(stranger)
+        if host.holders(path):
+            return "held", ""
     return "free", "the attempt's lock is free"
 
 

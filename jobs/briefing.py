@@ -8,10 +8,13 @@ import subprocess
 from typing import TYPE_CHECKING, Any, Dict, Iterator, List, Mapping, Optional
 
 from . import CONTRACT, disktest, envs, host, limits
+from .aside import aside
 from .asking import unpack
 from .atomic import file_sha256, read_json, write_bytes, write_json
 from .errors import ContractError, DataError, disk_error
 from .folder import Home
+from .homes import mask
+from .uses import date
 
 if TYPE_CHECKING:
     from .agent import Agent
@@ -130,20 +133,20 @@ def take_code(
         The home cannot be written.
     """
     target = os.path.join(agent.home.code, hash)
-    aside = os.path.join(agent.home.code, ".{}.{}".format(hash, os.urandom(4).hex()))
+    beside = aside(target)
     try:
         os.makedirs(agent.home.code, exist_ok=True)
-        if not os.path.isdir(target):
+        if not date(target):
             write_json(target + ".json", {"contract": CONTRACT, "hash": hash, "files": dict(files)})
-            unpack(pack, aside)
-            _check(aside, files)
+            unpack(pack, beside)
+            _check(beside, files)
             for name in programs:
-                os.chmod(os.path.join(aside, name), 0o700)
-            _settle(aside, target)
+                os.chmod(os.path.join(beside, name), 0o770 & ~mask(agent.home.path))
+            _settle(beside, target)
     except OSError as error:
         raise disk_error(error, target) from error
     finally:
-        shutil.rmtree(aside, ignore_errors=True)
+        shutil.rmtree(beside, ignore_errors=True)
     return {"path": target, "host": host.name()}
 
 
@@ -171,9 +174,9 @@ def _check(folder: str, files: Mapping[str, str]) -> None:
             raise DataError("the code arrived damaged: {}".format(name), "run the same command again")
 
 
-def _settle(aside: str, target: str) -> None:
+def _settle(beside: str, target: str) -> None:
     try:
-        os.rename(aside, target)
+        os.rename(beside, target)
     except OSError:
         if not os.path.isdir(target):  # else somebody was faster, with the same content
             raise

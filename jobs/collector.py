@@ -83,7 +83,7 @@ class Collector:
         only = None if sweeps is None or self.since is not None else frozenset(sweeps)
         now = begun.ends(self.home, self._others)  # first: what begins meanwhile is for the next look
         noted = self._noted(now, only)
-        late = [key for key in noted or () if not self._there(key)]
+        late: Optional[List[Key]] = [key for key in noted or () if not self._there(key)]
         if noted is None:
             for sweep in self.home.sweep_names() if only is None else sorted(only):
                 for job_id in self.home.jobs(sweep):
@@ -95,10 +95,11 @@ class Collector:
         for sweep, job_id in self._followed:  # in the queue when the folders were looked at, begun when the queue was
             yield from self._job(sweep, job_id)
         self._followed.clear()
-        appeared = [key for key in late if self._there(key)]
+        late = late if noted is not None else self._about_to_appear(now)
+        appeared = [key for key in late or () if self._there(key)]
         for key in appeared:
             yield from self._unless_final(key)
-        if len(appeared) == len(late):  # else the same lines are read next time
+        if late is not None and len(appeared) == len(late):  # else the same lines are read next time
             self._since, self._only = now, only
 
     def _noted(self, now: Optional[begun.Told], only: Wanted) -> Optional[List[Key]]:
@@ -107,6 +108,14 @@ class Collector:
             return None
         noted = begun.between(self.home, self._since, now)
         return None if noted is None else [key for key in noted if only is None or key[0] in only]
+
+    def _about_to_appear(self, now: Optional[begun.Told]) -> Optional[List[Key]]:
+        """Attempts that wait, for all we know, and are on a list already; None when the lists cannot be read."""
+        named = begun.between(self.home, dict.fromkeys(now, 0), now) if now is not None else []
+        if named is None:
+            return None
+        waiting = (key for key in named if not self.known.get(key, Known(0, True)).final)
+        return [key for key in waiting if not self._there(key)]
 
     def _unended(self, noted: List[Key], only: Wanted) -> List[Key]:
         """Attempts that may have news."""
@@ -129,6 +138,7 @@ class Collector:
             yield from self._attempt(key)
 
     def _attempt(self, key: Key) -> Iterator[Dict[str, Any]]:
+        self._queued.discard(key)
         folder = self.home.attempt(*key)
         job = read_job(folder)
         if job is None:

@@ -40,7 +40,7 @@ class EventWriter:
         self._seq = max((event["seq"] for event in [*before.events, *([last] if last else [])]), default=-1) + 1
 
     def write(self, kind: str, **values: Any) -> None:
-        """Append one line; numbers that are not finite are written as null.
+        """Append one line; numbers that are not finite are written as null. A `t` that is given stays.
 
         Raises
         ------

@@ -11,6 +11,8 @@
 <home>/data/<name>/files/<SHA-256>.nii.gz          the volumes of a copy; those of an original lie where they lay
 <home>/data/<name>/copies/<host>.json              where copies of it went
 <home>/journal.jsonl                               notes and tags
+<home>/handovers/<home id>.jsonl                   what `orch handover` has brought from another home (`estate`)
+<home>/parked/<item>/item.json, 0, 1, ...          what `orch gc` put aside (`shelving`)
 <host-local>/...                                   locks, wake-up pipe, spool, caches (`HostFolder`)
 """
 
@@ -63,6 +65,11 @@ class RunFolder(NamedTuple):
     def stop(self) -> str:
         """`stop`: a stop request."""
         return os.path.join(self.path, "stop")
+
+    @property
+    def ended(self) -> str:
+        """`ended.json`: the proof that an attempt without a record had ended, brought along by `orch handover`."""
+        return os.path.join(self.path, "ended.json")
 
     @property
     def log(self) -> str:
@@ -141,6 +148,11 @@ class Home(NamedTuple):
     def data(self) -> str:
         """Folder of the registered data sets."""
         return os.path.join(self.path, "data")
+
+    @property
+    def parked(self) -> str:
+        """Folder of what was put aside to be deleted later."""
+        return os.path.join(self.path, "parked")
 
     def sweep(self, name: str) -> str:
         """Path of one sweep's record."""

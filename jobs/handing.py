@@ -181,8 +181,8 @@ class Handing:
 
     def _owe(self, entry: Entry) -> None:
         path = self.local.attempt_lock(self.home.attempt(*entry.key))
-        os.makedirs(os.path.dirname(path), 0o700, exist_ok=True)
-        os.close(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600))
+        os.makedirs(os.path.dirname(path), 0o750, exist_ok=True)
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT, 0o640))
 
     def _refused(self, array: Array, entries: List[Entry], error: OrchError) -> None:
         """Not all that sbatch calls a failure is one: Slurm is asked whether it has the array all the same."""

@@ -5,33 +5,45 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import stat
 import threading
 from typing import Any, Dict, Iterator
 
 from . import CONTRACT
 from .atomic import read_json, write_bytes
 from .errors import ContractError, NoHome, disk_error
-from .folder import Home
+from .folder import Home, HostFolder
 
 
-def open_home(path: str, create: bool = True) -> "tuple[Home, Dict[str, Any]]":
+def open_home(path: str, create: bool = True, secret: str = "") -> "tuple[Home, Dict[str, Any]]":
     """Return the home and its identity `{"contract", "id", "secret"}`; make both when missing.
+
+    Parameters
+    ----------
+    secret:
+        That of a new home; without one it is random.
 
     Raises
     ------
     NoHome
         There is none and `create` is false.
     ContractError
-        A newer orch wrote it.
+        A newer orch wrote it, or it is another person's.
     DiskError
         It cannot be written.
     """
     home = Home(os.path.abspath(os.path.expanduser(path)))
-    identity = read_json(home.identity)
+    try:
+        identity = read_json(home.identity)
+    except PermissionError as error:
+        text = "{} is somebody else's: it cannot be read".format(home.path)
+        raise ContractError(
+            text, "a home for several: chmod g+rwxs its folder when it is new; or --home FOLDER"
+        ) from error
     if identity is None:
         if not create:
             raise NoHome("no orch home at {}".format(home.path), "orch init, or name another: --home FOLDER")
-        identity = _make(home)
+        identity = _make(home, secret or os.urandom(32).hex())
     if not isinstance(identity, dict) or not {"contract", "id", "secret"} <= set(identity):
         text = "{} is damaged: pseudonyms and locks hang on it".format(home.identity)
         raise ContractError(text, "put it back from a backup; if there is none, delete it: pseudonyms will change")
@@ -41,13 +53,13 @@ def open_home(path: str, create: bool = True) -> "tuple[Home, Dict[str, Any]]":
     return home, identity
 
 
-def _make(home: Home) -> Any:
-    identity = {"contract": CONTRACT, "id": os.urandom(8).hex(), "secret": os.urandom(32).hex()}
+def _make(home: Home, secret: str) -> Any:
+    identity = {"contract": CONTRACT, "id": os.urandom(8).hex(), "secret": secret}
     temporary = "{}.{}".format(home.identity, identity["id"])
     try:
         os.makedirs(home.path, 0o700, exist_ok=True)
         write_bytes(temporary, json.dumps(identity).encode())
-        os.chmod(temporary, 0o600)
+        os.chmod(temporary, 0o640 & ~mask(home.path))
         try:
             os.link(temporary, home.identity)  # fails when somebody was faster: theirs counts
         except FileExistsError:
@@ -58,19 +70,66 @@ def _make(home: Home) -> Any:
     return read_json(home.identity)
 
 
+PRIVATE, SHARED = 0o077, 0o007  # umasks: files are their owner's alone, or the group's too
+
+
+def mask(home: str) -> int:
+    """Return the umask of what lies in an orch home.
+
+    A folder that its group may write to and hands on (`chmod g+rwxs`) is the group's, with all in it; any other home is
+    its owner's alone.
+    """
+    shared = stat.S_ISGID | stat.S_IWGRP
+    try:
+        return SHARED if os.stat(home).st_mode & shared == shared else PRIVATE
+    except OSError:
+        return PRIVATE
+
+
+def host_folder(home: Home, home_id: str) -> HostFolder:
+    """Make this user's folder for a home on this host: ours alone.
+
+    Of the group's home, the group may look into it: a colleague's `orch` sees by the locks there that our jobs run.
+
+    Raises
+    ------
+    ContractError
+        A stranger has a folder of that name (in a sticky /var/tmp).
+    DiskError
+        It cannot be made.
+    """
+    local = HostFolder.of(home_id)
+    private_folder(local.path)
+    if mask(home.path) == SHARED:
+        with contextlib.suppress(PermissionError):  # not of the group (root, or its owner): then nobody looks in
+            _show(local, os.stat(home.path).st_gid)
+    return local
+
+
+def _show(local: HostFolder, group: int) -> None:
+    os.chmod(os.path.dirname(local.path), 0o711)
+    for folder in (local.path, local.locks, local.spool):
+        os.makedirs(folder, exist_ok=True)
+        about = os.stat(folder)
+        if about.st_gid != group:
+            os.chown(folder, -1, group)
+        if stat.S_IMODE(about.st_mode) != 0o2750:
+            os.chmod(folder, 0o2750)
+
+
 _umask = threading.Lock()
 _inside = [0, 0]  # blocks of `private` entered in this process, and the umask before the first of them
 
 
 @contextlib.contextmanager
-def private() -> Iterator[None]:
-    """Let files and folders made inside be their owner's alone, whatever the session's umask.
+def private(home: str = "") -> Iterator[None]:
+    """Let files and folders made inside be as the orch home is in which they lie (`mask`), or their owner's alone.
 
     The umask belongs to the process: of several threads the first one in sets it and the last one out restores it.
     """
     with _umask:
         if not _inside[0]:
-            _inside[1] = os.umask(0o077)
+            _inside[1] = os.umask(mask(home))
         _inside[0] += 1
     try:
         yield
@@ -79,3 +138,25 @@ def private() -> Iterator[None]:
             _inside[0] -= 1
             if not _inside[0]:
                 os.umask(_inside[1])
+
+
+def private_folder(path: str) -> None:
+    """Make a host-local folder that is ours alone.
+
+    Raises
+    ------
+    ContractError
+        A stranger has a folder of that name (in a sticky /var/tmp).
+    DiskError
+        It cannot be made.
+    """
+    try:
+        os.makedirs(os.path.dirname(path), 0o700, exist_ok=True)
+        os.makedirs(path, 0o700, exist_ok=True)
+    except OSError as error:
+        raise disk_error(error, path) from error
+    for folder in (os.path.dirname(path), path):
+        if os.lstat(folder).st_uid != os.getuid():
+            raise ContractError(
+                "{} belongs to somebody else".format(folder), "set ORCH_LOCAL to a local folder of yours"
+            )

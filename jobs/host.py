@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import platform
@@ -49,7 +50,7 @@ def began(pid: int) -> Optional[float]:
 def descendants(root: int) -> List[int]:
     """Return the ids of all living descendants of a process, parents first."""
     children: Dict[int, List[int]] = {}
-    for pid in _processes():
+    for pid in processes():
         fields = _stat(pid)
         if fields and fields[0] not in "ZX":
             children.setdefault(int(fields[1]), []).append(pid)
@@ -63,26 +64,30 @@ def descendants(root: int) -> List[int]:
 def holders(path: str) -> List[int]:
     """Return the ids of this user's processes that have a file open, also one whose name is gone (proc(5), `fd`)."""
     real = os.path.realpath(path)
-    return [pid for pid in _processes() if any(link in (real, real + _GONE) for link in _open_files(pid))]
+    return [pid for pid in processes() if any(link in (real, real + _GONE) for link in _open_files(pid))]
 
 
 def own_processes() -> List[int]:
     """Return the ids of this user's processes."""
-    return [pid for pid in _processes() if owner(pid) == os.getuid()]
+    return [pid for pid in processes() if owner(pid) == os.getuid()]
 
 
 def program(pid: int) -> Tuple[str, List[str]]:
-    """Return the path of a process's program (its name may be gone) and its words; empty when we may not see them."""
-    folder = "/proc/{}".format(pid)
-    try:
+    """Return the path of a process's program (its name may be gone) and its words.
+
+    Empty when we may not see them; of another user's process the path is.
+    """
+    folder, executable, words = "/proc/{}".format(pid), "", []
+    with contextlib.suppress(OSError):
         executable = os.readlink(os.path.join(folder, "exe"))
-        with open(os.path.join(folder, "cmdline"), "rb") as handle:
-            words = handle.read().split(b"\0")
-    except OSError:
-        return "", []
-    return executable[: -len(_GONE)] if executable.endswith(_GONE) else executable, [
-        os.fsdecode(word) for word in words
-    ]
+    with contextlib.suppress(OSError), open(os.path.join(folder, "cmdline"), "rb") as handle:
+        words = [os.fsdecode(word) for word in handle.read().split(b"\0")]
+    return executable[: -len(_GONE)] if executable.endswith(_GONE) else executable, words
+
+
+def user() -> Optional[int]:
+    """Return our user id; None where there are none (Windows)."""
+    return os.getuid() if hasattr(os, "getuid") else None
 
 
 def owner(pid: int) -> Optional[int]:
@@ -91,6 +96,15 @@ def owner(pid: int) -> Optional[int]:
         return os.stat("/proc/{}".format(pid)).st_uid
     except OSError:
         return None
+
+
+def stranger(path: str) -> str:
+    """Return the name of the user to whom a file belongs; empty when it is ours, or not there."""
+    try:
+        found = os.stat(path).st_uid
+    except OSError:
+        return ""
+    return "" if found == user() else str(user_name(found))
 
 
 def user_name(user: Optional[int]) -> Optional[str]:
@@ -120,7 +134,8 @@ def has_variable(pid: int, name: str, value: str) -> bool:
         return False
 
 
-def _processes() -> List[int]:
+def processes() -> List[int]:
+    """Return the ids of all processes that are to be seen."""
     return [int(entry) for entry in os.listdir("/proc") if entry.isdigit()]
 
 

@@ -18,7 +18,7 @@ from .atomic import read_json, sync_folder, write_json
 from .briefing import room, summary
 from .errors import OrchError, UsageError, disk_error
 from .folder import Home, valid_name
-from .homes import private
+from .homes import mask, private
 from .lease import take
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ def take_piece(agent: Agent, name: str, file: str, offset: int, data: bytes) -> 
     _check_names(name, [file])
     path, rest = _part(agent.home, name, file), memoryview(data)
     try:
-        descriptor = _open(path)
+        descriptor = _open(agent.home, path)
         try:
             if os.fstat(descriptor).st_size != offset:
                 raise UsageError("a piece of {} does not join on".format(file), "run the same command again")
@@ -118,8 +118,8 @@ def seal_file(agent: Agent, name: str, file: str) -> Counted:
     _check_names(name, [file])
     part, target = _part(agent.home, name, file), os.path.join(agent.home.data_files(name), file)
     try:
-        descriptor = _open(part)  # an empty file has had no piece
-        os.fchmod(descriptor, 0o600)  # rsync may have made it
+        descriptor = _open(agent.home, part)  # an empty file has had no piece
+        os.fchmod(descriptor, 0o660 & ~mask(agent.home.path))  # rsync may have made it
         os.fsync(descriptor)
         os.close(descriptor)
         if (yield from hashed(part)) != file[:64]:
@@ -163,7 +163,7 @@ def keep_copy(agent: Agent, name: str, document: Mapping[str, Any], replace: boo
     cases = [{**case, **some} for case, some in zip(document["cases"], paths)]
     kept = {**document, "name": name, "cases": cases, "source": {}}
     try:
-        with private():
+        with private(agent.home.path):
             write_json(path, kept)
         for file in set(os.listdir(folder)) - wanted:  # of former contents, or begun and given up
             if not file.startswith(".") or file.endswith(_mark()):  # another host of this home may be at work
@@ -242,14 +242,14 @@ def _part(home: Home, name: str, file: str) -> str:
     return os.path.join(home.data_files(name), "." + file + _mark())
 
 
-def _open(part: str) -> int:
+def _open(home: Home, part: str) -> int:
     flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
     try:
-        return os.open(part, flags, 0o600)
+        return os.open(part, flags, 0o660)
     except FileNotFoundError:
-        with private():
+        with private(home.path):
             os.makedirs(os.path.dirname(part), exist_ok=True)
-        return os.open(part, flags, 0o600)
+        return os.open(part, flags, 0o660)
 
 
 def _mark() -> str:

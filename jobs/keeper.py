@@ -21,6 +21,7 @@ from .errors import ContractError
 from .folder import Home, HostFolder
 from .handing import Handing
 from .holds import Holds, has_room
+from .homes import mask
 from .lease import holding, is_held, take
 from .logbook import log, log_trouble
 from .queue import Entry, Key, Queue, ring
@@ -87,7 +88,7 @@ class Keeper:
 
     def _read_batches(self) -> None:
         self._recall()
-        for batch in self.queue.batches():
+        for batch in self.queue.mine():
             if batch not in self.open:
                 self._open(batch)
         self._sort_held()
@@ -287,7 +288,7 @@ class Keeper:
             self.owed = settle(self.home, self.local)
             if self.owed:
                 log("{} ended attempts wait for room to be followed up".format(self.owed))
-            if self.owed or set(self.queue.batches()) - set(self.open):
+            if self.owed or set(self.queue.mine()) - set(self.open):
                 return False
             self._sort_held()
             if not self._waits_for_people():
@@ -308,7 +309,7 @@ def rouse(home: Home, local: HostFolder) -> bool:
     """
     with holding(local.queue_lock):
         queue = Queue(home, host.name())
-        if not settle(home, local) and not queue.batches() and not arrays.arrays(home, host.name()):
+        if not settle(home, local) and not queue.mine() and not arrays.arrays(home, host.name()):
             return False
         if is_held(local.keeper_lock) and ring(local.wake):
             return True
@@ -337,7 +338,7 @@ def _live(home: Home, local: HostFolder, tell: int) -> None:
         signal.pthread_sigmask(signal.SIG_SETMASK, [])  # a watcher that starts a keeper has some blocked
         close_all_but({tell})
         _open_standard_files(local.keeper_log)
-        os.umask(0o077)
+        os.umask(mask(home.path))
         os.chdir("/")
         lock = take(local.keeper_lock)
         if lock is not None:

@@ -19,7 +19,7 @@ def take(path: str, wait: bool = False) -> Optional[int]:
     Parameters
     ----------
     path:
-        Lock file on local disk; created when missing (mode 0600).
+        Lock file on local disk; created when missing (the group may read it, where the umask lets it).
     wait:
         Wait until it is free.
 
@@ -32,9 +32,9 @@ def take(path: str, wait: bool = False) -> Optional[int]:
 
     while True:
         try:
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
         except FileNotFoundError:
-            os.makedirs(os.path.dirname(path), 0o700, exist_ok=True)
+            os.makedirs(os.path.dirname(path), 0o750, exist_ok=True)
             continue
         except OSError as error:
             raise disk_error(error, path) from error

@@ -6,20 +6,18 @@ before anything else. A place that is taken is never written over.
 
 from __future__ import annotations
 
-import errno
 import os
 import shutil
-import stat
 import time
 from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Set
 
 from . import elf, host, vscode
 from .atomic import read_json, sync_folder, write_json
 from .errors import NotFound, OrchError, disk_error
+from .moves import rename
 from .shared_lock import shared_lock
 from .vscode import EXTENSIONS, RECORD, REPLACED, Piece, Shelf
 
-_NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK, errno.EACCES)  # file systems without hard links
 UNKNOWN = "unknown"  # shelf of pieces in which nothing says for which processor they are
 
 
@@ -208,25 +206,11 @@ def _move(folder: str, move: Move) -> None:
             os.unlink(source)  # interrupted between the two names of one file
         return
     try:
-        _rename(source, target)
+        rename(source, target)
     except FileNotFoundError:
         if not os.path.lexists(target):  # a file server may carry out a rename and still answer with an error
             raise
     sync_folder(os.path.dirname(target))
-
-
-def _rename(source: str, target: str) -> None:
-    """Rename without ever replacing: `rename` refuses a folder that is not empty, `link` refuses any name."""
-    if stat.S_ISREG(os.lstat(source).st_mode):
-        try:
-            os.link(source, target)
-        except OSError as error:
-            if error.errno not in _NO_LINKS:
-                raise
-        else:
-            os.unlink(source)
-            return
-    os.rename(source, target)
 
 
 def _tidy(shelf: Shelf) -> None:

@@ -11,7 +11,7 @@ import errno
 import json
 import os
 import time
-from typing import Any, Dict, Iterable, Iterator, List, NamedTuple, Tuple
+from typing import Any, Dict, Iterable, Iterator, List, NamedTuple, Optional, Tuple
 
 from . import CONTRACT, host
 from .atomic import write_bytes
@@ -55,7 +55,8 @@ class Queue:
         return name
 
     def _write(self, name: str, lines: List[bytes]) -> None:
-        header = json.dumps({"contract": CONTRACT, "boot_id": host.boot_id(), "jobs": len(lines)}).encode()
+        said = {"contract": CONTRACT, "boot_id": host.boot_id(), "user": host.user(), "jobs": len(lines)}
+        header = json.dumps(said).encode()
         write_bytes(os.path.join(self.folder, name), b"\n".join([header, *lines, b""]))
 
     def batches(self) -> List[str]:
@@ -65,12 +66,35 @@ class Queue:
         except FileNotFoundError:
             return []
 
+    def mine(self) -> List[str]:
+        """Names of the batches that this user queued: in the group's home each user's keeper serves their own."""
+        return [name for name in self.batches() if self._user(name) in (None, host.user())]
+
+    def _user(self, batch: str) -> Optional[int]:
+        """Who queued a batch; None where it does not say, or is damaged."""
+        try:
+            with open(os.path.join(self.folder, batch), "rb") as handle:
+                user = dict(json.loads(handle.readline())).get("user")
+        except (OSError, ValueError, TypeError):
+            return None
+        return user if isinstance(user, int) else None
+
     def entries(self, batch: str) -> List[Entry]:
         """Read one batch; none when it has been served and deleted meanwhile, or is damaged."""
         try:
             return self._read(batch)[1]
         except ContractError:  # the keeper sets it aside
             return []
+
+    def whole(self, batch: str) -> List[Entry]:
+        """Read one batch; none when it has been served and deleted meanwhile.
+
+        Raises
+        ------
+        ContractError
+            It is damaged.
+        """
+        return self._read(batch)[1]
 
     def _read(self, batch: str) -> Tuple[Dict[str, Any], List[Entry]]:
         try:

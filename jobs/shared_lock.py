@@ -42,7 +42,7 @@ def shared_lock(path: str, wait: float = 20.0, expiry: float = 600.0) -> Iterato
     token = os.urandom(8).hex()
     mine = "{}.{}".format(path, token)
     try:
-        os.mkdir(mine, 0o700)
+        os.mkdir(mine)
         write_json(_owner_file(mine), _identity(token), sync=False)
     except OSError as error:
         raise disk_error(error, path) from error

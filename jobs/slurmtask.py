@@ -15,14 +15,15 @@ from .atomic import read_json
 from .attempt import replay_spool
 from .errors import OrchError
 from .folder import Home, HostFolder
+from .homes import mask
 from .slots import Lease
 from .standing import stand_alone
 
 
 def main(folder: str) -> None:
     """Run the task of the array in `folder` that Slurm's variables name; the process ends with it."""
-    os.umask(0o077)
     about = dict(read_json(os.path.join(folder, "array.json")) or {})
+    os.umask(mask(about["home"]))
     with open(os.path.join(folder, "jobs.jsonl"), "rb") as handle:
         job = json.loads(handle.read().splitlines()[int(os.environ["SLURM_ARRAY_TASK_ID"])])
     local = HostFolder(os.path.join(HostFolder.of(about["id"]).path, "slurm"))

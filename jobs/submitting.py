@@ -17,6 +17,7 @@ from .queue import waiting_everywhere
 from .slots import set_limit
 from .spec import JobSpec
 from .state import DONE, ENDED, RUNNING
+from .uses import announce
 
 if TYPE_CHECKING:
     from .agent import Agent
@@ -54,6 +55,8 @@ def submit(
     ------
     UsageError
         A sweep's name, a number or a need that this host cannot serve.
+    ContractError
+        Code or an environment that a job needs was put aside meanwhile.
     DiskError
         The home cannot be written; nothing was queued.
     """
@@ -67,6 +70,7 @@ def submit(
     try:
         with holding(agent.local.queue_lock):
             answers, due = _sort_out(agent, specs, jobs, set(again), floors or {})
+            announce(agent.home, due, record)
             if record:
                 _write_record(agent, record)
             if due and by_person:

@@ -1,53 +1,74 @@
 """The wire: one connection, one helper on the host, framed JSON both ways.
 
 Nothing is installed on the host. A length-prefixed loader goes first, then the sources of `jobs`, which are imported
-from memory; then requests and answers, each `<bytes>\\n<JSON>`; a request may carry other bytes behind its JSON
-(`<bytes>+<bytes>\\n<JSON><bytes>`). The agent's first word is a random marker, so that
-whatever a start-up file prints before is skipped. A reader thread takes in answers all the time: a client that writes
-and reads in turn can deadlock on two full pipes.
+from memory, unless the host has kept those very ones from the last time (`kept`); then requests and answers, each
+`<bytes>\\n<JSON>`; a request may carry other bytes behind its JSON (`<bytes>+<bytes>\\n<JSON><bytes>`). The agent's
+first word is a random marker, so that whatever a start-up file prints before is skipped. A reader thread takes in
+answers all the time: a client that writes and reads in turn can deadlock on two full pipes.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import queue
 import threading
 import time
 import zlib
+from functools import lru_cache
 from types import TracebackType
 from typing import Any, BinaryIO, Dict, Generator, List, Mapping, Optional, Tuple, Type
 
 from .errors import OrchError, Unreachable, WireError, from_json
 from .pipe import Pipe
 
-# Read by whatever Python the host has, so in the syntax of 3.6; old ones get a clear word.
+# Read by whatever Python the host has, so in the syntax of 3.6; old ones get a clear word. It reads what `Wire` writes:
+# marker, SHA-256 of the sources, bytes that are asked ahead; those; and the sources, if it answers `?`.
 LOADER = """
-import json, sys, zlib
+import hashlib, json, os, sys, zlib
 from importlib.machinery import ModuleSpec
 source, sink = sys.stdin.buffer, sys.stdout.buffer
-package = json.loads(zlib.decompress(source.read(int(source.readline()))).decode())
+marker, digest, ahead = source.readline().decode().split()
+ahead = source.read(int(ahead))
+sink.write((marker + "\\n").encode())
 if sys.version_info < (3, 9):
-    sink.write(("%s\\n!Python %s at %s is too old; orch needs 3.9 or newer on the host\\n"
-                % (package["marker"], sys.version.split()[0], sys.executable)).encode())
+    sink.write(("!Python %s at %s is too old; orch needs 3.9 or newer on the host\\n"
+                % (sys.version.split()[0], sys.executable)).encode())
     sink.flush()
     sys.exit(0)
+user = "orch-%d" % (os.getuid() if hasattr(os, "getuid") else 0)
+kept = os.path.join(os.environ.get("ORCH_LOCAL") or "/var/tmp", user, "agent-" + digest)  # see `jobs.kept`
+packed = b""
+if os.path.isfile(kept):
+    try:
+        with open(kept, "rb") as file:
+            packed = file.read()
+    except OSError:
+        pass
+came = hashlib.sha256(packed).hexdigest() != digest
+if came:
+    sink.write(b"?\\n")
+    sink.flush()
+    packed = source.read(int(source.readline()))
+modules = json.loads(zlib.decompress(packed).decode())
 class Memory:  # of no base class: `importlib.abc` brings half of the standard library with it
-    modules = package["modules"]  # `arrays` hands them on to compute nodes
+    sources = modules  # `arrays` hands them on to compute nodes
+    fresh = packed if came else None
     def find_spec(self, name, path=None, target=None):
-        if name in package["modules"]:
+        if name in modules:
             return ModuleSpec(name, self, is_package=name == "jobs")
     def create_module(self, spec):
         return None
     def exec_module(self, module):
         exec(self.get_code(module.__name__), module.__dict__)
     def get_source(self, name):
-        return package["modules"][name]
+        return modules[name]
     def get_code(self, name):
         return compile(self.get_source(name), "<orch>/%s.py" % name.replace(".", "/"), "exec", dont_inherit=True)
 sys.meta_path.insert(0, Memory())
 from jobs.agent import serve
-serve(source, sink, package["marker"])
+serve(source, sink, ahead)
 """
 
 # All that stands on the host's command line: it reads the loader's length and the loader.
@@ -84,17 +105,32 @@ class Wire:
         self._awaited: Dict[int, List[Dict[str, Any]]] = {}  # frames that came while another answer was read
         marker = os.urandom(16).hex()
         self._hello, self._answered = threading.Event(), False
+        self._lacks_sources = False
+        self._writer: Optional[threading.Thread] = None
         self._refusal = self._printed = ""
         self._reader = threading.Thread(target=self._read, args=(pipe.output, marker), daemon=True)
         self._reader.start()
         asked, self.first = self._frame(*first) if first else (b"", 0)
         try:
-            self._send(_package(marker) + asked)
-            if not self._hello.wait(timeout) or not self._answered:
-                raise self._silence()
+            self._start(marker, asked)
         except BaseException:
-            self._pipe.close()
+            self._close_pipe()
             raise
+
+    def _start(self, marker: str, asked: bytes) -> None:
+        """Start the agent: from what the host has kept of its sources, else from ours."""
+        sources = _sources()
+        digest = hashlib.sha256(sources).hexdigest()
+        loader = LOADER.encode()
+        head = "{} {} {}\n".format(marker, digest, len(asked)).encode()
+        self._send(b"%d\n%s%s%s" % (len(loader), loader, head, asked))
+        self._hello.wait(self._timeout)
+        if self._lacks_sources:
+            self._hello.clear()
+            self._send(b"%d\n%s" % (len(sources), sources))
+            self._hello.wait(self._timeout)
+        if not self._answered:
+            raise self._silence()
 
     def call(self, verb: str, **arguments: Any) -> Dict[str, Any]:
         """Ask and wait for the answer; chunks of a verb that streams are thrown away.
@@ -165,8 +201,17 @@ class Wire:
 
     def close(self) -> None:
         """Close the connection; the agent leaves, keepers and watchers stay."""
-        self._pipe.close()
+        self._close_pipe()
         self._reader.join(timeout=5)
+
+    def _close_pipe(self) -> None:
+        """Close it once nobody is about to write: the descriptor's number may be another wire's a moment later.
+
+        A writer that is still there after half a second waits inside the system call, which has looked the number up.
+        """
+        if self._writer:
+            self._writer.join(timeout=0.5)
+        self._pipe.close()
 
     def __enter__(self) -> "Wire":
         return self
@@ -182,7 +227,7 @@ class Wire:
     def _send(self, data: bytes) -> None:
         """Write in a thread of its own: an end that reads nothing must not hold us for ever."""
         failures: List[Exception] = []
-        writer = threading.Thread(target=self._write, args=(data, failures), daemon=True)
+        self._writer = writer = threading.Thread(target=self._write, args=(data, failures), daemon=True)
         writer.start()
         deadline = time.monotonic() + self._timeout
         while writer.is_alive() and self._reader.is_alive() and time.monotonic() < deadline:
@@ -233,9 +278,10 @@ class Wire:
                     if head.startswith(b"!"):
                         self._refusal = head[1:].decode("utf-8", "replace").strip()
                         break
-                    self._answered = True
+                    self._lacks_sources = head == b"?\n"
+                    self._answered = not self._lacks_sources
                     self._hello.set()
-                    if head.strip():
+                    if self._answered and head.strip():
                         self._frames.put(json.loads(source.read(int(head))))
         except (OSError, ValueError):
             pass  # the connection broke in the middle of a frame
@@ -257,17 +303,15 @@ class Wire:
         return False
 
 
-def _package(marker: str) -> bytes:
-    """Loader and sources, each with its length."""
+@lru_cache(maxsize=1)  # the same for all hosts
+def _sources() -> bytes:
     folder = os.path.dirname(os.path.abspath(__file__))
     modules = {}
     for name in sorted(os.listdir(folder)):
         if name.endswith(".py"):
             with open(os.path.join(folder, name), encoding="utf-8") as handle:
                 modules["jobs" if name == "__init__.py" else "jobs." + name[:-3]] = handle.read()
-    loader = LOADER.encode()
-    package = zlib.compress(json.dumps({"marker": marker, "modules": modules}).encode(), 6)
-    return b"%d\n" % len(loader) + loader + b"%d\n" % len(package) + package
+    return zlib.compress(json.dumps(modules).encode(), 6)
 
 
 def boot_arguments(python: str) -> List[str]:

@@ -267,7 +267,7 @@ def note(home: Home, name: str, record: Mapping[str, Any]) -> None:
     """
     path = Path(home.copies(name)) / f"{record['host']}.json"
     try:
-        with private():
+        with private(home.path):
             path.parent.mkdir(parents=True, exist_ok=True)
             write_json(path, dict(record))
     except OSError as error:

@@ -97,7 +97,7 @@ def save(home: Home, name: str, document: Mapping[str, Any], replace: bool = Fal
             "choose another name, or --replace: unfinished jobs on the former contents then cannot go on",
         )
     try:
-        with private():  # it holds real file names
+        with private(home.path):  # it holds real file names
             path.parent.mkdir(parents=True, exist_ok=True)
             write_json(path, {**document, "name": name})
     except OSError as error:
@@ -156,7 +156,7 @@ def split(home: Home, program: Program, data: DataSet, folds: int, inner: float)
     document = program.ask("split", request=request)
     path = Path(home.split(data.name, str(document["hash"])))
     try:
-        with private():
+        with private(home.path):
             write_json(path, document)
     except OSError as error:
         raise disk_error(error, str(path)) from error

@@ -55,11 +55,11 @@ def _rule(document: Document, place: PathIn, value: Any) -> dict[str, Any]:
 
 def _wait(document: Document, place: PathIn, value: Any) -> float:
     """Seconds until the first next attempt may start."""
-    seconds = None if isinstance(value, bool) else _seconds(value)
-    if seconds is None or seconds > WAIT_MOST:
+    wait = None if isinstance(value, bool) else seconds(value)
+    if wait is None or wait > WAIT_MOST:
         text = f"is no time of at most {WAIT_MOST:g} s: {shown(value)}"
         raise document.error(place, text, "write 30s, 5m, or seconds as a number")
-    return seconds
+    return wait
 
 
 def _actions() -> str:
@@ -79,14 +79,15 @@ def resources(document: Document) -> dict[str, float]:
     found: dict[str, float] = {name: int(value) for name, value in given.items()}
     if limit is None:
         return found
-    seconds = _seconds(limit)
-    if seconds is None:
+    most = seconds(limit)
+    if most is None:
         text = f"is no time: {shown(limit)}"
         raise document.error(("resources", "time_limit"), text, "write 2h, 90m, 1h30m, 45s, 2d, or seconds as a number")
-    return {**found, "time_limit_s": seconds}
+    return {**found, "time_limit_s": most}
 
 
-def _seconds(value: Any) -> float | None:
+def seconds(value: Any) -> float | None:
+    """Return a time (`2h`, `14d`, `1h30m`, or a number) in seconds, or None when it is none."""
     if isinstance(value, str):
         if not _DURATION.fullmatch(value):
             return None

@@ -119,7 +119,7 @@ def keep(home: Home, patch: Patch | None) -> None:
     path = Path(home.code, patch.name)
     if not path.exists():
         try:
-            with private():
+            with private(home.path):
                 path.parent.mkdir(parents=True, exist_ok=True)
                 write_bytes(path, patch.text)
         except OSError as error:

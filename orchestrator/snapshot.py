@@ -17,12 +17,14 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from jobs import CONTRACT, notebook
+from jobs.aside import aside
 from jobs.asking import pack
 from jobs.atomic import digest, file_sha256, read_json, write_json
 from jobs.errors import DataError, OrchError, UsageError, disk_error
 from jobs.folder import Home
-from jobs.homes import private
+from jobs.homes import mask, private
 from jobs.notebookrun import PROJECT
+from jobs.uses import date
 
 from .guard import check_package
 
@@ -201,9 +203,9 @@ def take(home: Home, code: Code) -> Snapshot:
         The home cannot be written.
     """
     target = Path(home.code, code.hash)
-    if not target.is_dir():
+    if not date(str(target)):
         try:
-            with private():
+            with private(home.path):
                 target.parent.mkdir(parents=True, exist_ok=True)
                 write_json(f"{target}.json", {"contract": CONTRACT, "hash": code.hash, "files": code.hashes})
                 _copy(code, target)
@@ -222,24 +224,24 @@ def _refuse_large(files: Mapping[str, Path]) -> None:
 
 def _copy(code: Code, target: Path) -> None:
     """Build the folder aside, then rename it: it appears whole, and the first of two wins."""
-    aside = target.parent / f".{target.name}.{os.getpid()}-{os.urandom(4).hex()}"
+    beside = Path(aside(str(target)))
     try:
         for name, path in code.files.items():
-            place = aside / name
+            place = beside / name
             place.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, place)
-            place.chmod(0o700 if os.access(path, os.X_OK) else 0o600)
+            place.chmod((0o770 if os.access(path, os.X_OK) else 0o660) & ~mask(str(target.parent.parent)))
         for name, data in code.written().items():
-            (aside / name).parent.mkdir(parents=True, exist_ok=True)
-            (aside / name).write_bytes(data)
-        _settle(aside, target)
+            (beside / name).parent.mkdir(parents=True, exist_ok=True)
+            (beside / name).write_bytes(data)
+        _settle(beside, target)
     finally:
-        shutil.rmtree(aside, ignore_errors=True)
+        shutil.rmtree(beside, ignore_errors=True)
 
 
-def _settle(aside: Path, target: Path) -> None:
+def _settle(beside: Path, target: Path) -> None:
     try:
-        aside.rename(target)
+        beside.rename(target)
     except OSError:
         if not target.is_dir():  # else somebody was faster, with the same content
             raise

@@ -88,9 +88,9 @@ def test_the_readmes_daily_use(ground: Ground, volumes: Path, tmp_path: Path) ->
     shutil.copytree(volumes, tmp_path / "liver")
     lines = [line.partition("#")[0].strip() for block in blocks("sh") for line in block.splitlines()]
     commands = [shlex.split(line)[1:] for line in lines if line.startswith("orch ")]
-    daily, away, hosts, adopted = commands[:6], commands[6:13], commands[13:17], commands[17:]
+    daily, away, hosts, adopted = commands[:6], commands[6:15], commands[15:19], commands[19:]
     assert [words[0] for words in daily] == ["init", "sweep", "sweep", "status", "why", "report"]
-    assert [words[0] for words in away] == ["sweep", "plan", "run", "fetch", "attach", "data", "data"]
+    assert [words[0] for words in away] == ["sweep", "plan", "run", "fetch", "attach", "data", "data", "gc", "handover"]
     assert [words[0] for words in hosts] == ["doctor", "setup", "hosts", "protocols"]
     assert [words[0] for words in adopted] == ["adopt", "sweep", "sweep", "report"]
     for name, *words in (*away, *hosts, *adopted):

@@ -12,10 +12,11 @@ from local_host import LocalHost, sh
 
 from jobs import begun
 from jobs import host as machine
-from jobs.attempt import publish
+from jobs.attempt import publish, record_exit
 from jobs.collector import Collector
 from jobs.errors import DiskError
 from jobs.folder import Home, HostFolder
+from jobs.lease import holding
 from jobs.queue import Queue
 from jobs.spec import Cell, JobSpec
 from jobs.wire import Wire
@@ -216,21 +217,44 @@ def test_what_was_noted_and_never_appeared_hides_nothing(host: LocalHost) -> Non
 
 
 @pytest.mark.parametrize("looks", [1, 2, 3])
-def test_looks_between_the_line_and_the_folder_lose_nothing(orch_home: Home, tmp_path: Path, looks: int) -> None:
-    """Injected: a watcher that is slow between its line and its folder; a connection that looks meanwhile."""
+@pytest.mark.parametrize("first", ["line", "look"])
+def test_looks_between_the_line_and_the_folder_lose_nothing(
+    orch_home: Home, tmp_path: Path, looks: int, first: str
+) -> None:
+    """Injected: a watcher that is slow between its line and its folder; a connection that looks before or meanwhile."""
     local = HostFolder(str(tmp_path / "local"))
     job = JobSpec("s", "a", {}, Cell("command", {}), ("/bin/true",), str(tmp_path)).to_json()
     folder = orch_home.attempt("s", job["id"], 1)
     Queue(orch_home, machine.name()).add([{**job, "attempt": 1}])
     collector = Collector(orch_home, local, [])
+    if first == "line":
+        begun.note(folder)
     assert states(collector) == ["queued"]
-    begun.note(folder)
+    if first == "look":
+        begun.note(folder)
     for _ in range(looks):
         assert states(collector) == []
     line = collector.since
     assert publish(folder, job, {}, local)
     assert len(states(collector)) == 1
     assert collector.since != line
+
+
+def test_a_job_that_a_full_look_found_running_is_followed_to_its_end(orch_home: Home, tmp_path: Path) -> None:
+    """Injected: a second list, as when two watchers each make the first one; the look at everything that follows."""
+    local = HostFolder(str(tmp_path / "local"))
+    job = JobSpec("s", "a", {}, Cell("command", {}), ("/bin/true",), str(tmp_path)).to_json()
+    folder = orch_home.attempt("s", job["id"], 1)
+    Queue(orch_home, machine.name()).add([{**job, "attempt": 1}])
+    collector = Collector(orch_home, local, [])
+    assert states(collector) == ["queued"]
+    Path(orch_home.begun(machine.name()), machine.boot_id() + "-another").touch()
+    Path(local.attempt_lock(folder)).parent.mkdir(parents=True)
+    with holding(local.attempt_lock(folder)):
+        assert publish(folder, job, {}, local)
+        assert states(collector) == ["running"]
+    record_exit(folder, {"status": 0, "stopped": False, "began": True, "started": 1.0, "ended": 2.0}, local)
+    assert states(collector) == ["done"]
 
 
 def states(collector: Collector) -> list[str]:

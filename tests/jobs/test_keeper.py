@@ -244,7 +244,7 @@ def test_noop_jobs_leave_the_files_that_the_contract_names(host: LocalHost) -> N
     found = {path.relative_to(base).as_posix() for path in base.rglob("*") if path.is_file()}
     lists = {name for name in found if name.startswith(f"begun/{machine.name()}/{machine.boot_id()}-")}
     assert found == expected | lists | {"home.json"}
-    assert len(lists) == 1  # for all of them
+    assert 1 <= len(lists) <= 2  # for all of them; two watchers may each make the first one
 
 
 def test_the_environment_of_a_job(host: LocalHost, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,7 +6,7 @@ import ast
 import json
 import zlib
 
-from jobs.wire import BOOT, LOADER, _package, boot_arguments
+from jobs.wire import BOOT, LOADER, _sources, boot_arguments
 
 
 def test_the_loader_is_written_for_python_3_6() -> None:
@@ -15,14 +15,11 @@ def test_the_loader_is_written_for_python_3_6() -> None:
     assert "f'" not in LOADER and 'f"' not in LOADER
 
 
-def test_the_package_holds_all_of_jobs_and_nothing_else() -> None:
-    data = _package("marker")
-    head, _, rest = data.partition(b"\n")
-    package = rest[int(head) :].partition(b"\n")[2]
-    sent = json.loads(zlib.decompress(package))
-    assert sent["marker"] == "marker"
-    assert {name.partition(".")[0] for name in sent["modules"]} == {"jobs"}
-    assert "jobs.agent" in sent["modules"]
+def test_all_of_jobs_is_sent_and_nothing_else() -> None:
+    data = _sources()
+    sent = json.loads(zlib.decompress(data))
+    assert {name.partition(".")[0] for name in sent} == {"jobs"}
+    assert "jobs.agent" in sent
     assert len(data) < 400_000
 
 
