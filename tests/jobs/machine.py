@@ -69,9 +69,9 @@ class Host(PromisedHost):
         self.let_something_run()
         self.tally["keeper killed"] += sum(map(self.host.kill, self.host.keepers()))
 
-    @rule(pick=pick, used_again=st.booleans())
-    def kill_a_watcher(self, pick: int, used_again: bool) -> None:
-        """Its process id may soon be that of a stranger."""
+    @rule(pick=pick, used_again=st.booleans(), stopped=st.booleans())
+    def kill_a_watcher(self, pick: int, used_again: bool, stopped: bool) -> None:
+        """Its process id may soon be that of a stranger, who is not meant when its job is stopped."""
         self.let_something_run()
         watchers = sorted({found["watcher"][0] for _, found in self.host.begun()})
         if watchers and self.host.kill(pid := watchers[pick % len(watchers)]):
@@ -82,6 +82,8 @@ class Host(PromisedHost):
                     self.excuse(self.host.folder_of(lock))
             if used_again:
                 self.use_process_ids_again()
+            for lock, _ in self.host.running() if stopped else ():
+                self.stop(0, self.number_of(self.host.folder_of(lock)), 30.0)
 
     @rule(pick=pick, signum=st.sampled_from((signal.SIGKILL, signal.SIGSEGV, signal.SIGTERM)))
     def kill_a_job(self, pick: int, signum: signal.Signals) -> None:
