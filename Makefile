@@ -60,12 +60,13 @@ docs: env ## write the generated pages again (docs/cli.md, docs/protocols, the t
 	@$(BIN)/orch protocols --site pilcam2 --expected --out docs/protocols >/dev/null
 
 bench: env ## the budgets, with peers in the same run (PEERS=no leaves them out)
-	$(call say,Benchmarks: jobs$(comma) the command line$(comma) the index$(comma) the hosts$(comma) the data)
+	$(call say,Benchmarks: jobs$(comma) the command line$(comma) the index$(comma) the hosts$(comma) Slurm$(comma) the data)
 	@$(BIN)/python benchmarks/bench_jobs.py $(if $(filter no,$(PEERS)),,--with-peers)
 	@$(BIN)/python benchmarks/bench_cli.py
 	@$(BIN)/python benchmarks/bench_index.py $(if $(filter no,$(PEERS)),,--with-peers)
 	@$(BIN)/python benchmarks/bench_hosts.py
 	@$(BIN)/python benchmarks/bench_fleet.py
+	@$(BIN)/python benchmarks/bench_slurm.py
 	@$(BIN)/python benchmarks/bench_data.py
 
 soak: env ## all faults at random on real processes for SOAK_MINUTES=30; what was injected, lost and doubled

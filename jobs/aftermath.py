@@ -17,11 +17,13 @@ from .atomic import read_json
 from .folder import Home, HostFolder, RunFolder
 from .holds import Hold, Holds, alike_reason, code_of, has_room, mark_sick
 from .lease import holding, is_held
-from .policy import AGAIN, ALIKE, HOLD, NEVER, OTHER_HOST, Decision, decide, history_of, next_job, table_of
+from .policy import AGAIN, ALIKE, HOLD, NEVER, OTHER_HOST, RETRY, Decision, decide, history_of, next_job, table_of
 from .queue import Queue, ring
 from .state import ENDED, FAILED, INTERRUPTED, judge
 
 _SICK = frozenset({"gpu_lost", "driver_mismatch"})  # kinds that condemn the cards, not only the sweep
+_OF_NODES = frozenset({*_SICK, "host_rebooted", "wrong_architecture"})  # kinds that are a node's fault, behind Slurm
+NODE_TRIES = 3  # other nodes that are tried, until a person must look
 _OWN_NUMBERS = re.compile(r"0x[0-9a-fA-F]+|\b\d{5,}\b")  # addresses, process ids and times differ between siblings
 _PATH = re.compile(r"['\"](/[^'\"]+)['\"]")
 
@@ -31,7 +33,18 @@ def decided(job: Mapping[str, Any], failure: Optional[Mapping[str, Any]]) -> Opt
     if not failure:
         return None
     kind = str(failure["kind"])
-    return decide(kind, history_of(job, kind), table_of(job)).to_json()
+    history = history_of(job, kind)
+    decision = decide(kind, history, table_of(job))
+    if decision.action == OTHER_HOST and slurm.asked(job) is not None:
+        decision = _other_node(history.tries)
+    return decision.to_json()
+
+
+def _other_node(tries: int) -> Decision:
+    """Behind Slurm the fault is that of one node among many."""
+    if tries >= NODE_TRIES:
+        return Decision(NEVER, {}, "{} nodes failed it alike: the limit".format(tries + 1))
+    return Decision(RETRY, {}, "it is this node's fault: again on another one")
 
 
 def follow(
@@ -81,7 +94,8 @@ def _follow(
         _hold_alike(folder, job, local, kind, evidence)
     if decision.action in AGAIN:
         resume = folder.path if os.path.exists(folder.checkpoint("last")) else job.get("resume")
-        Queue(folder.home, host.name()).add([next_job(job, kind, decision, resume, time.time())])
+        after = next_job(job, kind, decision, resume, time.time())
+        Queue(folder.home, host.name()).add([slurm.avoiding(after, job) if kind in _OF_NODES else after])
 
 
 def _blame_host(folder: RunFolder, job: Mapping[str, Any], local: HostFolder, kind: str, evidence: str) -> None:

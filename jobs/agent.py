@@ -174,11 +174,8 @@ class Agent:
                 raise NotFound("no job {} in sweep {}".format(job_id, sweep), "orch status {}".format(sweep))
         # Those that wait go first: a slot that a stopped job leaves would begin one of them.
         entries = [waiting[sweep, job_id] for sweep, job_id in jobs if (sweep, job_id) in waiting]
-        ended = {
-            entry.key[:2]
-            for entry in entries
-            if attempt.cancel(self.queue.run_folder(entry.key), entry.job, self.local)
-        }
+        won = attempt.cancel_all([(self.queue.run_folder(entry.key), entry.job) for entry in entries], self.local)
+        ended = {entry.key[:2] for entry, own in zip(entries, won) if own}
         self._drop(entry for entry in entries if entry.key[:2] in ended)
         answers = []
         for sweep, job_id in jobs:

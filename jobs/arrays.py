@@ -18,13 +18,14 @@ import json
 import os
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import time
 import zipfile
 from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence
 
-from . import CONTRACT
+from . import CONTRACT, slurm
 from .atomic import read_json, write_bytes, write_json
 from .errors import OrchError
 from .folder import Home
@@ -32,7 +33,8 @@ from .host import stranger
 from .queue import Entry, Key
 
 SBATCH_LIMIT = 120.0  # seconds for one sbatch; a controller that restarts lets it wait
-STOP_NOTICE = 90  # seconds before its time limit at which Slurm tells the watcher
+STOP_NOTICE = 90  # seconds before its time limit at which Slurm tells the watcher; at most a third of the limit
+_COMPLAINT = "sbatch: error:"
 _NO_SUBMITIT = 3  # exit status of the program below
 
 # Run by a Python of the cluster that has submitit. Its executor makes the file for sbatch and submits it, with our own
@@ -64,12 +66,6 @@ class Array(NamedTuple):
     def tasks(self) -> "Dict[Key, str]":
         """Ids of its jobs in Slurm by entry; none while the array's id is not known."""
         return {key: "{}_{}".format(self.job, number) for number, key in enumerate(self.keys)} if self.job else {}
-
-
-def asked(job: Mapping[str, Any]) -> Optional[Dict[str, Any]]:
-    """Return what Slurm is asked for besides a job's resources; None when Slurm is not to start it."""
-    found = (job.get("placement") or {}).get("slurm")
-    return found if isinstance(found, dict) else None
 
 
 def folder_of(home: Home, host: str) -> str:
@@ -156,7 +152,7 @@ def submit(array: Array, entry: Entry, parallel: int, package: str) -> str:
     job = entry.job
     boot = "import sys; sys.path.insert(0, sys.argv[1]); from jobs.slurmtask import main; main(sys.argv[2])"
     command = [sys.executable, "-I", "-S", "-B", "-c", boot, package, array.folder]
-    parameters = _parameters(job, asked(job) or {}, array, parallel)
+    parameters = _parameters(job, slurm.asked(job) or {}, array, parallel)
     request = {"folder": array.folder, "tasks": len(array.keys), "parameters": parameters}
     text = json.dumps({**request, "command": "exec " + " ".join(map(shlex.quote, command))})
     tried = []
@@ -172,33 +168,41 @@ def submit(array: Array, entry: Entry, parallel: int, package: str) -> str:
 
 
 def _submitit(python: str, request: str) -> "subprocess.CompletedProcess[str]":
+    words = [python, "-I", "-B", "-c", _SUBMIT]
     try:
-        return subprocess.run(
-            [python, "-I", "-B", "-c", _SUBMIT],
-            input=request,
+        child = subprocess.Popen(
+            words,
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            timeout=SBATCH_LIMIT,
             encoding="utf-8",
             errors="replace",
-            check=False,
+            start_new_session=True,
         )
     except OSError as error:
         raise OrchError("{} cannot be started: {}".format(python, error.strerror), "orch config python") from error
+    try:
+        out, said = child.communicate(request, SBATCH_LIMIT)
     except subprocess.TimeoutExpired as error:
+        os.killpg(child.pid, signal.SIGKILL)  # sbatch too: it must not submit what we have given up
+        child.communicate()
         raise OrchError("sbatch does not answer within {:g} s".format(SBATCH_LIMIT), "orch doctor") from error
+    return subprocess.CompletedProcess(words, child.returncode, out, said)
 
 
 def _refusal(said: str) -> str:
     """What sbatch complained of, out of all that submitit says around it."""
     lines = [line.strip() for line in said.splitlines() if line.strip()]
-    own = [line for line in lines if line.startswith("sbatch: error:")]
-    return (own or lines or ["sbatch failed without a word"])[-1]
+    own = [line[len(_COMPLAINT) :].strip() for line in lines if line.startswith(_COMPLAINT)]
+    return "sbatch: " + "; ".join(own) if own else (lines or ["sbatch failed without a word"])[-1]
 
 
 def _pythons(job: Mapping[str, Any]) -> List[str]:
     """Where submitit may be: in the Python that the site file names, in the job's environment, in ours."""
-    named = [(asked(job) or {}).get("python"), job["argv"][0] if "python" in os.path.basename(job["argv"][0]) else None]
+    named = [
+        (slurm.asked(job) or {}).get("python"),
+        job["argv"][0] if "python" in os.path.basename(job["argv"][0]) else None,
+    ]
     return list(dict.fromkeys(python for python in [*named, sys.executable] if python and os.path.isabs(python)))
 
 
@@ -206,9 +210,11 @@ def _parameters(job: Mapping[str, Any], given: Mapping[str, Any], array: Array, 
     """What the array asks Slurm for, in submitit's names; a value None leaves an option out."""
     needs = job["resources"]
     limit = needs.get("time_limit_s")
-    minutes = given.get("time") or (int(limit + 2 * STOP_NOTICE) // 60 + 1 if limit else None)
+    own = int(limit + 2 * STOP_NOTICE) // 60 + 1 if limit else None
+    minutes = min(filter(None, (own, given.get("time"))), default=None)  # who asks for less is begun earlier
+    notice = min(STOP_NOTICE, minutes * 60 // 3) if minutes else STOP_NOTICE  # else a short job is sent away at once
     output = os.path.join(array.folder, "out.txt")
-    more = {"output": output, "signal": "B:USR2@{}".format(STOP_NOTICE), "no-requeue": True}
+    more = {"output": output, "signal": "B:USR2@{}".format(notice), "no-requeue": True}
     return {
         "job_name": array.name,
         "time": minutes,

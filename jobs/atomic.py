@@ -95,6 +95,15 @@ def read_json(path: "str | os.PathLike[str]") -> Optional[Any]:
         return None
 
 
+def sync_file(path: str) -> None:
+    """Make what was written into a file outlive a power cut."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def sync_folder(path: str) -> None:
     """Make the names in a folder outlive a power cut (does nothing where folders cannot be opened)."""
     try:

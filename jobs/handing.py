@@ -10,7 +10,7 @@ import os
 import time
 from typing import Callable, Dict, List, NamedTuple, Optional, Set, Tuple
 
-from . import arrays, slurm
+from . import arrays, refusals, slurm
 from .arrays import Array
 from .atomic import read_json, write_json
 from .attempt import cancel
@@ -26,23 +26,6 @@ UNSURE = 60.0  # seconds for which an array may still turn up of which sbatch di
 AGAIN = 30.0  # seconds until Slurm is asked again after it refused
 TRIES = 3  # Slurm jobs of an entry that end before it began, until its sweep is held
 CHUNK = 1000  # jobs in one array, unless Slurm allows fewer (MaxArraySize)
-
-# Refusals that no waiting mends (sbatch's words); others are asked again.
-_FINAL = (
-    "invalid account",
-    "invalid qos",
-    "invalid partition",
-    "requested node configuration is not available",
-    "requested time limit is invalid",
-    "memory specification can not be satisfied",
-    "more processors requested than permitted",
-    "invalid generic resource",
-    "invalid feature",
-    "submitit is not installed",
-    "unrecognized option",
-    "invalid --",
-)
-_TOO_MANY = ("submit limit", "maxsubmit", "job array", "array specification")
 
 
 class Tended(NamedTuple):
@@ -69,12 +52,22 @@ class Handing:
         self.at = 0.0  # monotonic time of the next look
         self.refused_until = 0.0
         self.tries: Dict[Key, int] = {}
-        self.chunk = 0
+        self.ended: Dict[Key, str] = {}  # how jobs ended that did not begin, as Slurm told first: it forgets
+        self.most = 0  # jobs in one array; 0: not asked yet
+        self.ceiling: Optional[int] = None  # jobs of this user at which Slurm admitted no more, when it last said so
+        self.listed = 0  # jobs that Slurm has of this user
+        self.left = 0  # entries that Slurm did not take when it was last asked
 
     @property
     def busy(self) -> bool:
         """Something waits for Slurm, or runs there."""
         return bool(self.waiting or self.arrays)
+
+    @property
+    def word(self) -> str:
+        """Why Slurm does not have all that waits, for who asks for the state of it; empty when it has."""
+        said = refusal(self.local) if self.left else ""
+        return "{}; {} jobs are in Slurm, {} wait for it".format(said, self.listed, self.left) if said else ""
 
     def add(self, entry: Entry) -> None:
         """Take an entry that Slurm is to start."""
@@ -83,14 +76,15 @@ class Handing:
 
     def tend(self) -> Tended:
         """Look once: what has begun, what came back; then hand over what waits."""
-        served, back = self._served(), []
+        served, back, changed = self._served(), [], False
         try:
             queue = slurm.queue(0.0)
             self.arrays = [array for array in (self._look_at(array, queue) for array in self.arrays) if array]
+            changed, self.listed = len(queue) != self.listed, len(queue)
             back = self._hand_over()
         except OrchError as error:  # nothing is known: nothing is done
             self._say(error.message)
-        changed = bool(served or back)
+        changed = bool(changed or served or back)
         self.poll = POLL_LEAST if changed else min(POLL_MOST, self.poll * 1.5)
         self.at = time.monotonic() + self.poll
         return Tended(served, back)
@@ -104,13 +98,15 @@ class Handing:
         if array.job is None:
             return self._look_up(array)
         tasks = array.tasks()
-        if any(task in queue for task in tasks.values()):
-            return array
-        for key, task in tasks.items():
-            if key in self.waiting and not os.path.isdir(self.home.attempt(*key).path):
-                self._came_back(array, key, task)
-        arrays.forget(array)
-        return None
+        over = not any(task in queue for task in tasks.values())
+        gone = [key for key, task in tasks.items() if key in self.waiting and task not in queue]
+        gone = [key for key in gone if not os.path.isdir(self.home.attempt(*key).path)]
+        how = slurm.endings(array.job) if gone else {}
+        for key in gone:
+            self._came_back(array, key, how.get(tasks[key]) or (slurm.CANCELLED if how else ""), over)
+        if over:
+            arrays.forget(array)
+        return None if over else array
 
     def _look_up(self, array: Array) -> Optional[Array]:
         """Find an array of which nobody knows whether Slurm has it; None once it is given up."""
@@ -122,15 +118,21 @@ class Handing:
             return None
         return array
 
-    def _came_back(self, array: Array, key: Key, task: str) -> None:
-        """An entry whose job left Slurm before it began: somebody cancelled it there, or it could not start."""
-        how = slurm.ending(task)
-        self.tries[key] = self.tries.get(key, 0) + 1
+    def _came_back(self, array: Array, key: Key, how: str, over: bool) -> None:
+        """An entry whose job left Slurm before it began: somebody cancelled it there, or it could not start.
+
+        Of a single job that is cancelled while it waits Slurm keeps nothing; how others ended it forgets after a while.
+        """
+        how = self.ended.setdefault(key, how)
+        if over or not how:
+            del self.ended[key]
         if how.startswith(slurm.CANCELLED):
             cancel(self.home.attempt(*key), self.waiting[key].job, self.local, "cancelled in Slurm")
-        elif self.tries[key] >= TRIES:
-            said = arrays.last_words(array)
-            self._hold(self.waiting[key], "{} Slurm jobs ended before it began: {}".format(TRIES, said or how))
+        elif over:  # else a network file system may show its folder late
+            self.tries[key] = self.tries.get(key, 0) + 1
+            if self.tries[key] >= TRIES:
+                said = arrays.last_words(array)
+                self._hold(self.waiting[key], "{} Slurm jobs ended before it began: {}".format(TRIES, said or how))
 
     def _hold(self, entry: Entry, reason: str) -> None:
         self.log("{}: {}".format(entry.key[0], reason))
@@ -138,15 +140,44 @@ class Handing:
             Holds(self.local).hold(entry.key[0], Hold("slurm", reason, code=code_of(entry.job)))
 
     def _hand_over(self) -> List[Entry]:
-        """Submit what Slurm does not have; return entries that are held from now on."""
+        """Submit what Slurm does not have, as far as it has room; return entries that are held from now on."""
         handed: Set[Key] = {key for array in self.arrays for key in array.keys}
         held = self._held(handed)
-        if self.refused_until > time.monotonic():
-            return held
-        for entries in self._groups([entry for key, entry in self.waiting.items() if key not in handed]):
-            if not self._submit(entries):
-                break
-        return held + self._held(handed)
+        entries = [entry for key, entry in self.waiting.items() if key not in handed]
+        asked_again = self.refused_until <= time.monotonic()
+        room = None if self.ceiling is None or asked_again else self.ceiling - self.listed
+        if entries and (asked_again or (room or 0) > 0):
+            self.most = self.most or min(CHUNK, slurm.array_limit())
+            self._submit_all(entries, room)
+        held += self._held(handed)
+        self.left = len(set(self.waiting) - {key for array in self.arrays for key in array.keys})
+        return held
+
+    def _submit_all(self, entries: List[Entry], room: Optional[int]) -> None:
+        """Submit in arrays: as many at once as Slurm admits, halved until it takes them.
+
+        Parameters
+        ----------
+        room:
+            How many it probably takes; None: it is tried.
+        """
+        probes = self.ceiling is not None and room is None  # one job, then twice as many each time
+        size = 1 if probes else self.most
+        for group in self._groups(entries):
+            while group and room != 0 and not Holds(self.local).hold_of(group[0].job):
+                some = group[: min(size, self.most, room or self.most)]
+                refusal = self._submit(some)
+                if refusal is None:
+                    group = group[len(some) :]
+                    room = None if room is None else room - len(some)
+                    size = 2 * size if probes else size
+                elif refusal in (refusals.FULL, refusals.LARGE) and len(some) > 1:
+                    size, probes = len(some) // 2, False
+                    self.most = size if refusal == refusals.LARGE else self.most
+                elif refusal == refusals.FINAL:
+                    break
+                else:
+                    return
 
     def _held(self, handed: "Set[Key]") -> List[Entry]:
         holds = Holds(self.local)
@@ -156,15 +187,15 @@ class Handing:
         return [self.waiting.pop(key) for key in keys]
 
     def _groups(self, entries: List[Entry]) -> List[List[Entry]]:
-        """Entries that may share an array: one sweep, the same needs; in chunks."""
-        self.chunk = self.chunk or (min(CHUNK, slurm.array_limit()) if entries else 0)
+        """Entries that may share an array: one sweep, the same needs."""
         groups: Dict[Tuple[str, str], List[Entry]] = {}
         for entry in entries:
             job = entry.job
-            groups.setdefault((entry.key[0], repr((job["resources"], arrays.asked(job)))), []).append(entry)
-        return [some[at : at + self.chunk] for some in groups.values() for at in range(0, len(some), self.chunk)]
+            groups.setdefault((entry.key[0], repr((job["resources"], slurm.asked(job)))), []).append(entry)
+        return list(groups.values())
 
-    def _submit(self, entries: List[Entry]) -> bool:
+    def _submit(self, entries: List[Entry]) -> Optional[str]:
+        """Submit one array; return None when Slurm has it now, else the kind of refusal."""
         package = arrays.ship(self.home, self.host)
         for entry in entries:  # what follows its end is owed until it is done: see `aftermath`
             self._owe(entry)
@@ -172,41 +203,47 @@ class Handing:
         try:
             job = arrays.submit(array, entries[0], limit_of(self.local) or len(entries), package)
         except OrchError as error:
-            self._refused(array, entries, error)
-            return False
+            return self._refused(array, entries, refusals.read(error.message, error.hint))
+        self._taken(array, job)
+        return None
+
+    def _taken(self, array: Array, job: str) -> None:
         self.arrays.append(arrays.identify(array, job))
+        self.listed += len(array.keys)
         self._say("")
-        self.log("{}: {} jobs are Slurm's array {}".format(entries[0].key[0], len(entries), job))
-        return True
+        self.log("{}: {} jobs are Slurm's array {}".format(array.keys[0][0], len(array.keys), job))
 
     def _owe(self, entry: Entry) -> None:
         path = self.local.attempt_lock(self.home.attempt(*entry.key))
         os.makedirs(os.path.dirname(path), 0o750, exist_ok=True)
         os.close(os.open(path, os.O_WRONLY | os.O_CREAT, 0o640))
 
-    def _refused(self, array: Array, entries: List[Entry], error: OrchError) -> None:
+    def _refused(self, array: Array, entries: List[Entry], refusal: refusals.Refusal) -> Optional[str]:
         """Not all that sbatch calls a failure is one: Slurm is asked whether it has the array all the same."""
-        self.log("{}: {}".format(entries[0].key[0], error.message))
-        self._say(error.message)
-        said = error.message.lower()
-        try:
-            job = slurm.named(array.name)
-        except OrchError:  # the next look asks again
-            job = None
+        self.log("{}: {}".format(entries[0].key[0], refusal))
+        self._say(str(refusal))
+        job = self._found(array) if refusal.kind == refusals.UNSURE else None  # Slurm lists what it refused as failed
         if job:
-            self.arrays.append(arrays.identify(array, job))
-            return
-        self.refused_until = time.monotonic() + AGAIN
-        final = any(words in said for words in _FINAL)
-        if final or any(words in said for words in _TOO_MANY):
+            self._taken(array, job)
+            return None
+        if refusal.kind != refusals.LARGE:
+            self.refused_until = time.monotonic() + AGAIN
+        if refusal.kind == refusals.UNSURE:  # it may still turn up
+            self.arrays.append(array._replace(at=time.time()))
+        else:
             arrays.forget(array)
-        else:  # it may still turn up
-            self.arrays.append(array)
-        if final:
-            hint = "; {}".format(error.hint) if "submitit" in said else ""
-            self._hold(entries[0], "Slurm refuses it: {}{}".format(error.message, hint))
-        elif len(entries) > 1 and any(words in said for words in _TOO_MANY):
-            self.chunk, self.refused_until = max(1, len(entries) // 2), 0.0
+        if refusal.kind == refusals.FINAL:
+            then = "{0}, then orch stop {1} and the same orch sweep again".format(refusal.hint, entries[0].key[0])
+            self._hold(entries[0], "Slurm refuses it: {}. To mend it: {}".format(refusal, then))
+        elif refusal.kind == refusals.FULL and len(entries) == 1:
+            self.ceiling = self.listed
+        return refusal.kind
+
+    def _found(self, array: Array) -> Optional[str]:
+        try:
+            return slurm.named(array.name)
+        except OrchError:  # the next look asks again
+            return None
 
     def _say(self, text: str) -> None:
         """Remember what Slurm said last, for `orch why`."""
@@ -239,9 +276,7 @@ def why_waits(home: Home, local: HostFolder, host: str, key: Key) -> str:
     if found:
         return "{}; it is Slurm's job {}".format(slurm.words(found.reason), task)
     said = refusal(local)
-    return (
-        "Slurm has not taken it: {} (asked again every {:g} s)".format(said, AGAIN) if said else "on its way to Slurm"
-    )
+    return "Slurm has not taken it yet: {}".format(said) if said else "on its way to Slurm"
 
 
 def drop(home: Home, host: str, keys: "List[Key]") -> None:

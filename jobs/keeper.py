@@ -15,7 +15,7 @@ import sys
 import time
 from typing import Any, Deque, Dict, Optional, Set
 
-from . import arrays, host, watcher
+from . import arrays, host, slurm, watcher
 from .aftermath import settle
 from .errors import ContractError
 from .folder import Home, HostFolder
@@ -27,7 +27,7 @@ from .logbook import log, log_trouble
 from .queue import Entry, Key, Queue, ring
 from .slots import Slots
 from .standing import close_all_but
-from .waits import InUse, Patience
+from .waits import SLURM, InUse, Patience
 
 FOREIGN_WAIT = 1.0  # seconds between looks when the slots are held by jobs of another keeper
 LOOK_WAIT = 60.0  # seconds between looks for batches of which no bell told (its pipe was removed, its ringer killed)
@@ -113,7 +113,7 @@ class Keeper:
             self.due = collections.deque(entry for entry in entries if entry not in held)
         due, self.due = self.due, collections.deque()
         for entry in due:
-            if b'"slurm"' in entry.line and arrays.asked(entry.job) is not None:
+            if b'"slurm"' in entry.line and slurm.asked(entry.job) is not None:
                 self.handing.add(entry)
             else:
                 self.due.append(entry)
@@ -225,6 +225,8 @@ class Keeper:
         if not self.handing.busy or self.handing.at > time.monotonic():
             return
         tended = self.handing.tend()
+        self.patience.say(SLURM, self.handing.word)
+        self.patience.tell()
         for entry in tended.served:
             self._count_served(entry)
         self.due.extend(tended.back)

@@ -36,13 +36,15 @@ def withdraw(agent: Agent, jobs: List[Tuple[str, str]], why: str) -> Reply:
         `{"jobs": [{"sweep", "id", "action", "attempt"}]}`; `action` is `withdrawn`, `had begun` or `does not wait`.
     """
     waiting = {entry.key[:2]: entry for _, entry in waiting_everywhere(agent.home)}
+    entries = [waiting[sweep, job_id] for sweep, job_id in jobs if (sweep, job_id) in waiting]
+    due = [(agent.queue.run_folder(entry.key), entry.job) for entry in entries]
+    won = {entry.key: own for entry, own in zip(entries, attempt.cancel_all(due, agent.local, why))}
     answers = []
     for sweep, job_id in jobs:
         entry = waiting.get((sweep, job_id))
         action = "does not wait"
         if entry:
-            folder = agent.queue.run_folder(entry.key)
-            action = "withdrawn" if attempt.cancel(folder, entry.job, agent.local, why) else "had begun"
+            action = "withdrawn" if won[entry.key] else "had begun"
         number = entry.key[2] if entry else 0
         answers.append({"sweep": sweep, "id": job_id, "action": action, "attempt": number})
     rouse(agent.home, agent.local)

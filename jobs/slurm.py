@@ -18,6 +18,7 @@ FRESH = 2.0  # seconds for which one answer of squeue serves all who ask in this
 SILENCE = 10.0  # seconds for which a controller that did not answer is not asked again: each try takes as long
 
 CANCELLED, NODE_FAIL = "CANCELLED", "NODE_FAIL"
+_GOING = ("PENDING", "RUNNING", "COMPLETING")
 
 # Slurm's reasons in words; any other is shown as it is (squeue(1), JOB REASON CODES).
 _REASONS = {
@@ -126,19 +127,19 @@ def named(name: str) -> Optional[str]:
     return told.split("_", 1)[0].split("\n", 1)[0].strip() or None
 
 
-def ending(task: str) -> str:
-    """Return how a job that left the queue ended (`COMPLETED`, `CANCELLED`, `NODE_FAIL` ...), empty when forgotten."""
+def endings(array: str) -> Dict[str, str]:
+    """Return the states of all jobs of an array by id, ended ones too, as far as Slurm or its books remember them."""
     for words in (
-        ["squeue", "-h", "-r", "-t", "all", "-j", task, "-o", "%T"],
-        ["sacct", "-n", "-X", "-P", "-j", task, "-o", "State"],
+        ["squeue", "-h", "-r", "-t", "all", "-j", array, "-o", "%i|%T"],
+        ["sacct", "-n", "-X", "-P", "-j", array, "-o", "JobID,State"],
     ):
         try:
-            told = run(words).split()
+            rows = [line.split("|") for line in run(words).splitlines()]
         except OrchError:  # squeue refuses ids that it has forgotten; sacct needs accounting
             continue
-        if told:
-            return told[0]
-    return ""
+        if rows:
+            return {row[0].strip(): row[1].split(" ")[0] for row in rows if len(row) == 2}
+    return {}
 
 
 def look(task: str) -> Tuple[str, str]:
@@ -148,7 +149,8 @@ def look(task: str) -> Tuple[str, str]:
             return "held", ""
     except OrchError as error:
         return "unknown", error.message
-    how = ending(task)
+    how = endings(task).get(task, "")
+    how = "" if how in _GOING else how  # books that are behind: squeue has it no more
     return "free", "Slurm no longer has job {}{}".format(task, ": " + how if how else "")
 
 
@@ -162,7 +164,7 @@ def ousted(task: str) -> str:
         found = said.findall(handle.read())
     if found:
         return found[-1].replace("DUE TO", "").strip().lower() or CANCELLED
-    state = ending(task)
+    state = endings(task).get(task, "")
     return "its time limit is near" if state == "RUNNING" else state
 
 
@@ -185,6 +187,22 @@ def task_of(job: Any) -> str:
 def login_of(job: Any) -> str:
     """Return the host in whose queue an attempt stood that Slurm started, else an empty text."""
     return str(_given(job).get("login") or "")
+
+
+def asked(job: Mapping[str, Any]) -> Optional[Dict[str, Any]]:
+    """Return what Slurm is asked for besides a job's resources; None when Slurm is not to start it."""
+    found = (job.get("placement") or {}).get("slurm")
+    return found if isinstance(found, dict) else None
+
+
+def avoiding(after: Dict[str, Any], failed: Any) -> Dict[str, Any]:
+    """Return a next attempt's words with the node excluded on which the attempt before it failed, if Slurm chose it."""
+    node, given = str(_given(failed).get("node") or ""), asked(after)
+    if not node or given is None:
+        return after
+    nodes = ",".join(filter(None, (given.get("exclude"), node)))
+    placement = {**after["placement"], "slurm": {**given, "exclude": nodes}}
+    return {**after, "placement": placement, "retry": {**after["retry"], "not_on": node}}
 
 
 def _given(job: Any) -> Mapping[str, Any]:

@@ -9,7 +9,15 @@ from typing import Set
 
 # What asks for an end; SIGUSR2 is Slurm's notice that a time limit is near.
 ENDING = {signal.SIGTERM, signal.SIGINT, signal.SIGUSR2} if os.name == "posix" else set()
+# Seconds that a program has to leave when Slurm asks: before a time limit most of `arrays.STOP_NOTICE`, else less than
+# the 30 s after which Slurm kills (slurm.conf(5), KillWait), so that its end is still recorded.
+NOTICE_GRACE, KILL_GRACE = 60.0, 20.0
 WATCHED = {signal.SIGCHLD, signal.SIGHUP, *ENDING} if os.name == "posix" else set()
+
+
+def slurm_grace(number: int) -> float:
+    """Return the seconds that a program has to leave after this signal from Slurm."""
+    return NOTICE_GRACE if number == signal.SIGUSR2 else KILL_GRACE
 
 
 def stand_alone() -> None:

@@ -10,7 +10,7 @@ import os
 import time
 from typing import TYPE_CHECKING, Any, Callable, Dict, List
 
-from . import CONTRACT, disktest, envs, gpu, host, software, survivor, vscode
+from . import CONTRACT, disktest, envs, gpu, host, slurmlook, software, survivor, vscode
 from .apart import side_by_side
 from .disk import disk
 from .folder import Home, HostFolder
@@ -63,7 +63,7 @@ def _tasks(home: str, reserve: int) -> Dict[str, Callable[[], Any]]:
         "shell": software.shell,
         "conda": functools.partial(_conda, home),
         "envs": functools.partial(_envs, home),
-        "slurm": software.slurm,
+        "slurm": slurmlook.look,
         "vscode": _vscode,
     }
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any, Dict, Mapping, NamedTuple, Optional
 
-from . import guestbook
+from . import guestbook, slurm
 from .atomic import read_json, write_json
 from .folder import HostFolder
 from .policy import not_before
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from .slots import Lease, Slots
 
 WAITS = "waits: "  # how the reason of a job begins that waits for other people
+SLURM = "slurm"  # the need of what Slurm is to start
 LOOK_FIRST, LOOK_MOST = 5.0, 300.0  # seconds between two looks at a card that others use: at first, and at most
 LOOK_GROWTH = 1.5  # each is so many times the one before
 
@@ -100,6 +101,11 @@ class Patience:
         if not before or before.reason != people.reason:
             guestbook.note(self._local, guestbook.WAITS, reason=people.reason)
 
+    def say(self, need: str, text: str) -> None:
+        """Tell of something else that keeps jobs waiting; an empty text: no longer."""
+        if text or self._words.get(need):
+            self._words[need] = text
+
     def soon(self) -> None:
         """Look again at once: something has changed."""
         self._needs = {need: wait._replace(look_at=0.0) for need, wait in self._needs.items()}
@@ -169,6 +175,8 @@ def _what(job: Mapping[str, Any]) -> str:
 
 
 def _need(job: Mapping[str, Any]) -> str:
-    """What a job needs of the cards, as one word; jobs that need the same wait for the same."""
+    """What a job needs of the cards, or of Slurm, as one word; jobs that need the same wait for the same."""
+    if slurm.asked(job) is not None:
+        return SLURM
     resources = job.get("resources") or {}
     return "{} {}".format(resources.get("gpus") or 0, resources.get("gpu_memory_mb") or 0)

@@ -29,7 +29,7 @@ from .lookout import Lookout
 from .proofs import lost_card, memory_kill, oom_counter, oom_kills, silent_disk
 from .slots import Lease
 from .spawn import spawn
-from .standing import ENDING, WATCHED, close_all_but, stand_alone
+from .standing import ENDING, WATCHED, close_all_but, slurm_grace, stand_alone
 
 RETRY_WAIT = 5.0  # seconds between tries to write an exit record that neither run folder nor spool can take
 REASON_LIMIT = 1000  # bytes of a refusal's reason: one message is read at once
@@ -208,7 +208,7 @@ class Watch:
             grace = stop.grace_of(self.folder)
             self.stopped = self.stopped or grace is not None
             if grace is None and self.task:
-                self.evicted, grace = True, stop.GRACE
+                self.evicted, grace = True, slurm_grace(number)
             if grace is not None:  # else it was meant for an attempt that has ended, or for everybody on this machine
                 self.limit_at, self.lookout.due = None, None
                 self._ask_to_leave(grace)

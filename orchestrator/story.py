@@ -76,4 +76,5 @@ def _retried(spec: Mapping[str, Any]) -> str:
         return f"retried with {str(retry.get('reason')).removeprefix('again with ')}"
     if retry.get("action") == HOLD:
         return "retried once there was room"
-    return "retried from its last checkpoint" if spec.get("resume") else "retried"
+    elsewhere = f", not on {retry['not_on']}" if retry.get("not_on") else ""
+    return ("retried from its last checkpoint" if spec.get("resume") else "retried") + elsewhere

@@ -12,6 +12,7 @@ from .gpudriver import cuda_of
 from .patient import Patient
 from .rows import FOUND, NOTE, OK, UNKNOWN, Row, error_of, gigabytes, value_of
 from .site import LOCAL, Host
+from .slurmrows import slurm_rows
 from .wheels import choose
 from .wheeltable import table
 
@@ -272,15 +273,7 @@ def _slurm(patient: Patient) -> Iterator[Row]:
     found = value_of(patient.truths, "slurm")
     if not found:
         return
-    if not found["sbatch"]:
-        yield Row("slurm", OK, "none: jobs run under orch's own keeper")
-    elif found["controller"]:
-        yield Row("slurm", FOUND, f"the controller does not answer: {found['controller']}", "ask the administrator")
-    elif found["accounting"]:
-        text = f"sacct does not answer: {found['accounting']}"
-        yield Row("slurm", FOUND, text, "the end of a cancelled job cannot be asked for; ask for slurmdbd")
-    else:
-        yield Row("slurm", OK, f"{found['sbatch']}: the controller and sacct answer")
+    yield from slurm_rows(found)
 
 
 def _vscode(patient: Patient) -> Iterator[Row]:

@@ -34,6 +34,10 @@ def _compare(host: Host, patient: Patient) -> Iterator[Row | None]:
     slurm = value_of(patient.truths, "slurm")
     if host.scheduler == "slurm" and slurm and not slurm["sbatch"]:
         yield Row("expected scheduler", FOUND, "expected slurm, measured none (no sbatch in PATH)", repair)
+    wanted, there = host.slurm.get("partition"), [one["name"] for one in (slurm or {}).get("partitions", ())]
+    if wanted and there and not set(wanted.split(",")) <= set(there):
+        text = f"expected the partition {wanted}, Slurm has {', '.join(there)}"
+        yield Row("expected partition", FOUND, text, f"correct hosts.{host.name}.slurm.partition in the site file")
 
 
 def _measured(patient: Patient) -> dict[str, str]:

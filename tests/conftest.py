@@ -10,13 +10,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from lab.accounting import accounted, accounted_session
 from lab.fixtures import lab, lab_session, needs_arm
 from lab.slurm import slurm, slurm_session
 from standins.place import Standins
 
 from jobs.folder import Home
 
-__all__ = ["lab", "lab_session", "needs_arm", "slurm", "slurm_session"]
+__all__ = ["accounted", "accounted_session", "lab", "lab_session", "needs_arm", "slurm", "slurm_session"]
 
 # For the shell the second line is a command, for Python it is a text (the way of pip's own scripts).
 _THIS_PYTHON = f"#!/bin/sh\n'''exec' {shlex.quote(sys.executable)} -I \"$0\" \"$@\"\n' '''\n"

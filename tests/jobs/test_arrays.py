@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from jobs import arrays
+from jobs import arrays, slurm
 from jobs.folder import Home
 from jobs.queue import Entry
 
@@ -51,5 +51,5 @@ def test_the_package_runs_on_a_compute_node_out_of_one_file(orch_home: Home) -> 
 
 
 def test_only_a_placement_on_slurm_is_handed_over() -> None:
-    assert arrays.asked({"placement": {"host": "a", "slurm": {"qos": "b"}}}) == {"qos": "b"}
-    assert arrays.asked({"placement": {"host": "a"}}) is None and arrays.asked({}) is None
+    assert slurm.asked({"placement": {"host": "a", "slurm": {"qos": "b"}}}) == {"qos": "b"}
+    assert slurm.asked({"placement": {"host": "a"}}) is None and slurm.asked({}) is None

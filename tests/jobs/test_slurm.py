@@ -53,4 +53,4 @@ def test_a_program_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch, t
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(OrchError, match="sinfo cannot be started"):
         slurm.capacity()
-    assert slurm.ending("1_0") == "" and not slurm.cancel(["1_0"]) and slurm.cancel([])
+    assert slurm.endings("1") == {} and not slurm.cancel(["1_0"]) and slurm.cancel([])

@@ -45,9 +45,9 @@ KillWait=5
 MinJobAge=300
 SlurmdTimeout=10
 MessageTimeout=5
-MaxArraySize=13
+MaxArraySize={array_size}
+MaxJobCount=50000
 JobAcctGatherType=jobacct_gather/none
-AccountingStorageType=accounting_storage/none
 GresTypes=gpu
 SlurmdParameters=config_overrides
 """
@@ -70,10 +70,12 @@ class Slurm:
         Folder with configuration, logs and state.
     conf:
         What `SLURM_CONF` must name.
+    array_size:
+        One more than the jobs that an array may have: few, so that tests have several arrays.
     """
 
-    def __init__(self, base: Path, nodes: int = 3) -> None:
-        self.base, self.conf = base, base / "slurm.conf"
+    def __init__(self, base: Path, nodes: int = 3, array_size: int = 13) -> None:
+        self.base, self.conf, self.array_size = base, base / "slurm.conf", array_size
         self.nodes = [f"n{number}" for number in range(1, nodes + 1)]
         self.daemons: dict[str, subprocess.Popen[bytes]] = {}
         for name in ("log", "spool", "state", "run", "munge"):
@@ -84,6 +86,7 @@ class Slurm:
     def __enter__(self) -> Slurm:
         try:
             self._munge()
+            self.prepare()
             self.start("slurmctld", "-D")
             for node in self.nodes:
                 (self.base / "spool" / node).mkdir()
@@ -100,8 +103,7 @@ class Slurm:
     def close(self) -> None:
         """End all daemons, the nodes first."""
         for name in reversed(self.daemons):
-            self.daemons[name].kill()
-            self.daemons[name].wait()
+            self.kill(name)
 
     def start(self, *words: str) -> None:
         """Start a daemon in the foreground."""
@@ -123,9 +125,10 @@ class Slurm:
         self.daemons[name].wait()
 
     def repair(self) -> None:
-        """Start the controller again if it was ended; empty its queue."""
-        if self.daemons["slurmctld"].poll() is not None:
-            self.start("slurmctld", "-D")
+        """Start again the controller and the nodes that were ended; empty the queue."""
+        for name, daemon in list(self.daemons.items()):
+            if daemon.poll() is not None and name in ("slurmctld", *self.nodes):
+                self.start(*(("slurmctld", "-D") if name == "slurmctld" else ("slurmd", "-D", "-N", name)))
         self.ask("scancel", "-u", "root")
         self._until_idle()
 
@@ -142,6 +145,14 @@ class Slurm:
         )
         return done.stdout.strip()
 
+    def prepare(self) -> None:
+        """What must be up before the controller is: nothing."""
+
+    def kill(self, name: str) -> None:
+        """Kill a daemon: it writes down nothing more."""
+        self.daemons[name].kill()
+        self.daemons[name].wait()
+
     def _munge(self) -> None:
         folder, key = self.base / "munge", self.base / "munge" / "key"
         key.write_bytes(os.urandom(1024))
@@ -152,8 +163,8 @@ class Slurm:
         self._wait(lambda: (folder / "sock").is_socket(), "munge")
 
     def _configure(self) -> None:
-        ports = _free_ports(len(self.nodes) + 1)
-        lines = [_CONF.format(host=platform.node(), port=ports[0], base=self.base)]
+        ports = free_ports(len(self.nodes) + 1)
+        lines = [_CONF.format(host=platform.node(), port=ports[0], base=self.base, array_size=self.array_size)]
         gres = []
         for node, port in zip(self.nodes, ports[1:], strict=True):
             os.mknod(self.base / f"card-{node}", stat.S_IFCHR | 0o666, os.makedev(1, 3))  # the null device plays a card
@@ -181,7 +192,8 @@ class Slurm:
             time.sleep(0.1)
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
+    """Return numbers of ports that nobody listens on."""
     held = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
     ports = [int(one.getsockname()[1]) for one in held]
     for one in held:

@@ -19,6 +19,25 @@ from setup.site import Host
 
 A10 = Card(0, "GPU-1", "NVIDIA A10", "545.23.08", 23028, 100, 3, "8.6").to_json()
 GIB = 1 << 30
+SLURM: dict[str, Any] = {
+    "sbatch": "/b",
+    "version": "22.05.8",
+    "partitions": [
+        {
+            "name": "gpu",
+            "up": True,
+            "time": "2:00:00",
+            "nodes": 3,
+            "cpus": 12,
+            "machines": ["x86_64", "aarch64"],
+            "gpus": {"h100": 3},
+        }
+    ],
+    "array": 13,
+    "jobs": None,
+    "associations": [{"account": "lab", "qos": "short", "maxjobs": "", "maxsubmit": "", "maxwall": ""}],
+    "qos": [{"name": "short", "maxjobspu": "", "maxsubmitpu": "4", "maxwall": "1:00:00"}],
+}
 
 
 @pytest.fixture(scope="module")
@@ -105,6 +124,14 @@ SILENT_DRIVER = {"cpus": "", "memory_mb": "", "gpus": "it did not answer"}
         ("shell", FOUND, "more than 10 s", {"shell": {"error": "its start-up files take more than 10 s"}}),
         ("slurm", FOUND, "sacct does not answer: no", {"slurm": {"sbatch": "/b", "accounting": "no"}}),
         ("slurm", FOUND, "controller does not answer", {"slurm": {"sbatch": "/b", "controller": "down"}}),
+        ("slurm", OK, "Slurm 22.05.8, /b: the controller and sacct answer", {"slurm": SLURM}),
+        (
+            "slurm partition",
+            NOTE,
+            "gpu: x86_64 and aarch64, 3 nodes, 12 cores, 3 h100, at most 2:00:00",
+            {"slurm": SLURM},
+        ),
+        ("slurm limits", OK, "12 jobs; account lab: no limit; QOS short: 4 jobs in Slurm, 1:00:00", {"slurm": SLURM}),
         ("vs code", FOUND, "programs for x86_64, this host is aarch64", {"vscode": [LOOK]}),
         ("vs code", FOUND, "interrupted", {"vscode": [{**LOOK, "unfinished": True}]}),
         ("vs code", NOTE, "half-made", {"vscode": [{**LOOK, "state": "unknown"}]}),
@@ -181,6 +208,10 @@ def test_what_the_site_file_expects_stands_beside_what_was_measured(measured: di
     found = {row.check: row for row in examine(patient, Host("grace", "g", expect=expect, scheduler="slurm"))}
     assert found["expected architecture"].evidence == "expected arm64, measured x86_64"
     assert found["expected gpu"].evidence == "expected GH200, measured NVIDIA A10"
+    patient.truths["slurm"] = {"value": {**SLURM, "controller": None, "accounting": None}}
+    site = Host("grace", "g", scheduler="slurm", slurm={"partition": "gpo"})
+    (row,) = [row for row in examine(patient, site) if row.check == "expected partition"]
+    assert row.evidence == "expected the partition gpo, Slurm has gpu"
     assert found["expected scheduler"].state == FOUND and "expected driver" not in found
     fine = examine(patient, Host("nodal", "n", expect={"architecture": "amd64", "gpu": "a10"}))[-1]
     assert (fine.check, fine.state) == ("expected", OK)

@@ -95,6 +95,19 @@ def test_sbatch_that_fails_after_it_was_accepted_doubles_nothing(
     assert len(arrays(slurm, "late")) == 1
 
 
+def test_sbatch_that_answers_late_doubles_nothing(
+    ground: Ground, slurm: Slurm, program: Callable[[str, str], Path]
+) -> None:
+    """Injected: each sbatch answers 4 s after Slurm accepted: the jobs have ended by then. Lost, doubled: nothing."""
+    program("sbatch", f'#!/bin/sh\nsaid=$({SBATCH} "$@") && sleep 4 && echo "$said"\n')
+    ground.sweep("slow", f"echo {{n}} >> {ground.project}/ran", "{n: 1..6}")
+    done = ground.orch("sweep", "slow")
+    assert done.code == 0, done.err
+    assert ground.ran() == ["1", "2", "3", "4", "5", "6"]
+    ground.settle()
+    assert len(arrays(slurm, "slow")) == 1
+
+
 def test_a_keeper_killed_in_the_middle_of_sbatch_doubles_nothing(
     ground: Ground, slurm: Slurm, program: Callable[[str, str], Path]
 ) -> None:
@@ -131,12 +144,12 @@ def test_a_controller_that_is_away_makes_nobody_dead(ground: Ground, slurm: Slur
 
 
 def test_an_impossible_request_is_held_with_slurms_reason_until_a_person_mends_it(ground: Ground) -> None:
-    """A node feature that no node has: nothing is asked again and again; the mended site file and a release do it."""
+    """A node feature that no node has: nothing is asked again and again; the mended site file and a new start do it."""
     site = "  local: {scheduler: slurm, slurm: {partition: gpu%s}}"
     ground.write("site.yaml", "hosts:", site % ", constraint: nowhere")
     ground.sweep("never", f"echo {{n}} >> {ground.project}/ran", "{n: 1..2}")
     assert ground.orch("sweep", "never", "--detach").code == 0
-    reason = "Slurm refuses it: sbatch: error: Batch job submission failed: Invalid feature specification"
+    reason = "no node has this feature (Slurm: sbatch: Batch job submission failed: Invalid feature specification)"
     until(lambda: reason in told(ground, "n=2"), what="Slurm's reason is told")
     until(lambda: not ground.keepers(), what="the keeper leaves: a person must look")
     ground.write("site.yaml", "hosts:", site % "")

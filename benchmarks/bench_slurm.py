@@ -1,0 +1,185 @@
+"""What Slurm costs: submitting beside one plain `sbatch --array`, states with one squeue, the end of a job, growth.
+
+Method. The Slurm of the tests is brought up: three nodes of four cores on this machine, an array of up to 10,000 jobs.
+Commands run as a user starts them, on the login node. While jobs are submitted the partition is down: none begins, so
+that only the way into Slurm is measured. "in Slurm" is the time from the command's begin until squeue lists the last
+job. Then twelve begin, and all are asked for and stopped. The calls of squeue are counted by a program of that name
+which stands before the real one in the PATH of that one command. "noticed" is the time from the end of a job that
+`orch attach` waits for until that command has ended. Memory is the largest resident set of a command; the login node's
+agent and keeper are processes of their own. The files of a job are those in the home of the login node.
+
+    python benchmarks/bench_slurm.py
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import harness
+
+sys.path[:0] = [str(Path(__file__).resolve().parents[1]), str(Path(__file__).resolve().parents[1] / "tests")]
+
+from ground import ORCH, Ground, until  # noqa: E402
+from lab.slurm import Slurm, lacking  # noqa: E402
+
+SIZES = (1000, 3000, 10000)
+CORES = 12  # of its nodes together
+RUN = 200  # jobs that are run to their end for the count of files
+SITE = ("hosts:", "  local: {scheduler: slurm, slurm: {partition: gpu}}")
+
+
+class Run(NamedTuple):
+    """Seconds of a command and its largest resident set, MB."""
+
+    wall: float
+    rss_mb: float
+
+
+def orch(ground: Ground, *words: str, **variables: str) -> Run:
+    """Run `orch`; its wall time and memory."""
+    began = time.perf_counter()
+    with (ground.base / "said.txt").open("w+") as said:
+        env = ground.environment | variables
+        child = subprocess.Popen(
+            [*ORCH, *words], cwd=ground.project, env=env, stdin=subprocess.DEVNULL, stdout=said, stderr=said
+        )
+        _, status, usage = os.wait4(child.pid, 0)
+        child.returncode = os.waitstatus_to_exitcode(status)
+        wall = time.perf_counter() - began
+        said.seek(0)
+        if child.returncode:
+            raise SystemExit(f"orch {' '.join(words)} ended with {child.returncode}:\n{said.read()[-2000:]}")
+    return Run(wall, usage.ru_maxrss / 1024)
+
+
+def listed(slurm: Slurm) -> int:
+    """How many jobs Slurm has."""
+    return len(slurm.ask("squeue", "-h", "-r", "-o", "%i").split())
+
+
+def plain(slurm: Slurm, jobs: int) -> float:
+    """Return the seconds of one plain `sbatch --array`, until squeue lists all of it."""
+    began = time.perf_counter()
+    slurm.ask("sbatch", f"--array=0-{jobs - 1}", "--output=/dev/null", "--wrap", "true")
+    until(lambda: listed(slurm) == jobs, 60)
+    seconds = time.perf_counter() - began
+    slurm.ask("scancel", "-u", "root")
+    until(lambda: not listed(slurm), 60)
+    return seconds
+
+
+def growth(slurm: Slurm, ground: Ground, jobs: int) -> list[str]:
+    """Submit, ask for, and stop so many jobs of which none begins."""
+    slurm.ask("scontrol", "update", "partitionname=gpu", "state=down")
+    alone, name, before = plain(slurm, jobs), f"many-{jobs}", harness.entries(Path(ground.home.path))
+    ground.sweep(name, f"echo {{n}} >> {ground.project}/{name}; exec sleep 600", f"{{n: 1..{jobs}}}")
+    began = time.perf_counter()
+    submit = orch(ground, "sweep", name, "--detach")
+    until(lambda: listed(slurm) == jobs, 300)
+    there = time.perf_counter() - began
+    files = (harness.entries(Path(ground.home.path)) - before) / jobs
+    slurm.ask("scontrol", "update", "partitionname=gpu", "state=up")
+    until(lambda: len(ground.ran(name)) == CORES, 120)
+    status, calls = counted(ground)
+    stop = orch(ground, "stop", name)
+    until(lambda: not listed(slurm), 60)
+    ground.settle()
+    seconds = [f"{value:.2f}" for value in (alone, submit.wall, there, 1.5 * alone + 3, status.wall)]
+    memory = max(submit.rss_mb, status.rss_mb, stop.rss_mb)
+    return [f"{jobs:,}", *seconds, str(calls), f"{stop.wall:.1f}", f"{memory:.0f}", f"{files:.2f}"]
+
+
+def counted(ground: Ground) -> tuple[Run, int]:
+    """Return what `orch status --refresh` took, and how often it called squeue."""
+    folder, count = ground.base / "bin", ground.base / "calls"
+    folder.mkdir(exist_ok=True)
+    program = folder / "squeue"
+    program.write_text(f'#!/bin/sh\necho x >> {count}\nexec {shutil.which("squeue")} "$@"\n')
+    program.chmod(0o755)
+    count.write_text("")
+    run = orch(ground, "status", "--refresh", PATH=f"{folder}:{os.environ['PATH']}")
+    return run, len(count.read_text().split())
+
+
+def ends(slurm: Slurm, ground: Ground, rounds: int) -> list[float]:
+    """Return the seconds from the end of a job until whoever waits for it knows."""
+    found = []
+    for number in range(rounds):
+        go, ended = ground.project / f"go-{number}", ground.project / f"ended-{number}"
+        ground.sweep(f"end-{number}", f"until test -e {go}; do sleep 0.02; done; touch {ended}", "{n: [1]}")
+        orch(ground, "sweep", f"end-{number}", "--detach")
+        waits = ground.start("attach", f"end-{number}")
+        until(lambda name=f"end-{number}": ground.states(name)["n=1"] == "running", 120)  # type: ignore[misc]
+        time.sleep(5 + number)  # so long that nobody looks often any more
+        go.touch()
+        until(ended.exists, 60)
+        began = time.perf_counter()
+        waits.communicate()
+        found.append(time.perf_counter() - began)
+    return found
+
+
+def files(slurm: Slurm, ground: Ground) -> tuple[float, str]:
+    """Run jobs to their end; return how many files and folders each has then, and which."""
+    before = harness.entries(Path(ground.home.path))
+    ground.sweep("whole", "true", f"{{n: 1..{RUN}}}")
+    orch(ground, "sweep", "whole")
+    ground.settle()
+    attempt = next(Path(ground.home.path).glob("runs/whole/*/*"))
+    names = ", ".join(sorted(path.name for path in attempt.iterdir()))
+    return (harness.entries(Path(ground.home.path)) - before) / RUN, names
+
+
+def main() -> None:
+    """Bring Slurm up, measure, print."""
+    parser = argparse.ArgumentParser(description=str(__doc__).split("\n", maxsplit=1)[0])
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--sizes", type=int, nargs="*", default=list(SIZES))
+    options: Any = parser.parse_args()
+    if lacking():
+        print(f"Slurm: none on this machine: {lacking()}")
+        return
+    before = os.getloadavg()[0]
+    with (
+        tempfile.TemporaryDirectory(prefix="orch-bench-") as place,
+        Slurm(Path(place) / "s", array_size=10001) as slurm,
+    ):
+        ground = Ground(Path(place) / "ground", SLURM_CONF=str(slurm.conf))
+        ground.write("orch.yaml")
+        ground.write("site.yaml", *SITE)
+        rows = [growth(slurm, ground, jobs) for jobs in options.sizes]
+        noticed = ends(slurm, ground, options.rounds)
+        each, names = files(slurm, ground)
+        ground.close()
+    heads = [
+        "jobs",
+        "sbatch s",
+        "orch s",
+        "in Slurm s",
+        "budget s",
+        "status s",
+        "squeue calls",
+        "stop s",
+        "MB (<= 300)",
+    ]
+    print(harness.table("Jobs in Slurm", [*heads, "files of one that waits"], rows))
+    worst = f"{statistics.median(noticed):.1f} ({max(noticed):.1f})"
+    more = [
+        [f"end of a job noticed s, median (worst) of {options.rounds}", worst, "<= 10"],
+        [f"files and folders of an ended job: two folders, {names}", f"{each:.1f}", ""],
+    ]
+    print(harness.table("Jobs that run", ["what", "measured", "budget"], more))
+    print(f"\nload before {before:.1f}, after {os.getloadavg()[0]:.1f}, on {os.cpu_count()} cores")
+
+
+if __name__ == "__main__":
+    main()

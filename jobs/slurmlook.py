@@ -1,0 +1,87 @@
+"""What `orch doctor` asks a Slurm: version, partitions with processors and cards, and this user's limits.
+
+Each question is asked once, and one without an answer leaves its part empty: a cluster may forbid any of them.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import Any, Dict, List
+
+from . import host, software
+from .errors import OrchError
+from .slurm import run
+
+_FIELD = re.compile(r"(\w+)=(\S*)")
+_CARDS = re.compile(r"gpu:(?:([^:,(]+):)?(\d+)")
+_ASSOC = ("account", "qos", "maxjobs", "maxsubmit", "maxwall")
+_QOS = ("name", "maxjobspu", "maxsubmitpu", "maxwall")
+
+
+def look(limit: float = software.SLURM_LIMIT) -> Dict[str, Any]:
+    """Return what Slurm here is.
+
+    Returns
+    -------
+    dict
+        As `software.slurm`, and where the controller answers: `version`; `partitions`, each `{"name", "up", "time",
+        "nodes", "cpus", "machines": [...], "gpus": {type: count}}`; `array` and `jobs` (MaxArraySize, MaxJobCount, None
+        when not told); `associations` and `qos` of this user, rows of texts by column, empty where nothing is limited.
+    """
+    found = software.slurm(limit)
+    if not found["sbatch"] or found["controller"]:
+        return found
+    config = dict(_FIELD.findall(re.sub(r"[ \t]*=[ \t]*", "=", _told(["scontrol", "show", "config"], limit))))
+    rows = _table(["associations", "user={}".format(host.user_name(os.getuid()) or os.getuid())], _ASSOC, limit)
+    names = {name for row in rows for name in row["qos"].split(",") if name}
+    return {
+        **found,
+        "version": config.get("SLURM_VERSION", ""),
+        "partitions": _partitions(limit),
+        "array": _number(config.get("MaxArraySize")),
+        "jobs": _number(config.get("MaxJobCount")),
+        "associations": rows,
+        "qos": [row for row in (_table(["qos"], _QOS, limit) if names else []) if row["name"] in names],
+    }
+
+
+def _told(words: List[str], limit: float) -> str:
+    try:
+        return run(words, limit)
+    except OrchError:
+        return ""
+
+
+def _number(text: Any) -> Any:
+    return int(text) if str(text).isdigit() else None
+
+
+def _partitions(limit: float) -> List[Dict[str, Any]]:
+    found: Dict[str, Dict[str, Any]] = {}
+    for line in _told(["sinfo", "-h", "-o", "%R|%a|%l"], limit).splitlines():
+        name, up, time = [*line.split("|"), "", ""][:3]
+        empty: Dict[str, Any] = {"nodes": 0, "cpus": 0, "machines": [], "gpus": {}}
+        found.setdefault(name, {"name": name, "up": up == "up", "time": time, **empty})
+    for line in _told(["scontrol", "-o", "show", "nodes"], limit).splitlines():
+        node = dict(_FIELD.findall(line))
+        for name in node.get("Partitions", "").split(","):
+            if name in found:
+                _add(found[name], node)
+    return list(found.values())
+
+
+def _add(partition: Dict[str, Any], node: Dict[str, str]) -> None:
+    partition["nodes"] += 1
+    partition["cpus"] += _number(node.get("CPUTot")) or 0
+    machine = node.get("Arch", "")  # a node that was never up has none
+    if machine and machine not in partition["machines"]:
+        partition["machines"].append(machine)
+    for kind, count in _CARDS.findall(node.get("Gres", "")):
+        partition["gpus"][kind or "gpu"] = partition["gpus"].get(kind or "gpu", 0) + int(count)
+
+
+def _table(what: List[str], columns: "tuple[str, ...]", limit: float) -> List[Dict[str, str]]:
+    told = _told(["sacctmgr", "-n", "-P", "show", *what, "format=" + ",".join(columns)], limit)
+    rows = (line.split("|") for line in told.splitlines())
+    return [dict(zip(columns, row)) for row in rows if len(row) == len(columns)]

@@ -1,0 +1,133 @@
+"""Handing entries to Slurm and looking after them: programs in PATH play a Slurm that keeps its jobs in files."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from ground import until
+from standins.slurm import Cluster
+
+from jobs import arrays, handing, host, slurm
+from jobs.folder import Home, HostFolder
+from jobs.handing import Handing
+from jobs.holds import Holds
+from jobs.queue import Entry
+
+
+@pytest.fixture
+def cluster(tmp_path: Path, program: Callable[[str, str], Path], monkeypatch: pytest.MonkeyPatch) -> Cluster:
+    """That Slurm in PATH; nothing is remembered of another one."""
+    monkeypatch.setattr(slurm, "_last", (float("-inf"), {}))
+    monkeypatch.setattr(slurm, "_silent", (float("-inf"), None))
+    return Cluster(tmp_path / "cluster", program)
+
+
+@pytest.fixture
+def keeper(orch_home: Home, tmp_path: Path, cluster: Cluster) -> Handing:
+    """The keeper's part, with twelve entries that wait."""
+    local = HostFolder(str(tmp_path / "place"))
+    Path(local.path).mkdir()
+    found = Handing(orch_home, local, "login", lambda text: None)
+    for number in range(12):
+        about = {"sweep": "s", "id": f"{number:016x}", "attempt": 1, "placement": {"slurm": {}}}
+        job = {**about, "resources": {"cpus": 1}, "argv": [sys.executable]}
+        found.add(Entry("batch", ("s", f"{number:016x}", 1), json.dumps(job).encode()))
+    return found
+
+
+def begin(keeper: Handing, count: int) -> None:
+    """The first jobs that wait begin: their run folders are there."""
+    for key in list(keeper.waiting)[:count]:
+        Path(keeper.home.attempt(*key).path).mkdir(parents=True)
+
+
+def test_as_many_as_are_admitted_then_as_many_as_leave(keeper: Handing, cluster: Cluster) -> None:
+    cluster.set("limit", "5")
+    keeper.tend()
+    assert cluster.sizes == [12, 6, 3, 3, 1, 1, 1] and len(cluster.tasks) == 5
+    assert "admits at once" in handing.refusal(keeper.local)
+    keeper.tend()
+    assert cluster.sizes == [], "it is full: nobody asks"
+    begin(keeper, 2)
+    cluster.leave(*cluster.tasks[:2])
+    assert len(keeper.tend().served) == 2
+    assert cluster.sizes == [2] and len(cluster.tasks) == 5
+    cluster.set("limit", "1000")
+    keeper.refused_until = 0.0
+    keeper.tend()
+    assert cluster.sizes == [1, 2, 2], "one is tried, then twice as many"
+    keeper.tend()
+    assert cluster.sizes == [] and len(keeper.waiting) == 10
+
+
+def test_an_array_that_is_too_large_is_halved_for_good(keeper: Handing, cluster: Cluster) -> None:
+    cluster.set("refuse", "sbatch: error: Batch job submission failed: Invalid job array specification")
+    keeper.tend()
+    assert cluster.sizes == [12, 6, 3, 1] and keeper.most == 1
+    assert not keeper.arrays, "what was refused is forgotten"
+
+
+def test_what_is_refused_for_good_is_asked_once_and_held(keeper: Handing, cluster: Cluster) -> None:
+    cluster.set("refuse", "sbatch: error: Batch job submission failed: Invalid qos specification")
+    assert len(keeper.tend().back) == 12 and not keeper.busy
+    assert cluster.sizes == [12]
+    assert "this QOS does not exist" in Holds(keeper.local).sweeps["s"].reason
+
+
+def test_an_array_that_was_accepted_without_an_answer_is_found_by_its_name(keeper: Handing, cluster: Cluster) -> None:
+    """Injected: sbatch that fails after it was accepted, once."""
+    cluster.set("silent", "")
+    keeper.tend()
+    assert cluster.sizes == [12] and [array.job for array in keeper.arrays] == ["101"]
+
+
+def test_an_array_of_which_nothing_turns_up_is_asked_for_again(
+    keeper: Handing, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Injected: sbatch that cannot reach the controller, once. Not before its time is over, then once."""
+    cluster.set("refuse", "sbatch: error: Unable to contact slurm controller")
+    keeper.tend()
+    (cluster.base / "refuse").unlink()
+    keeper.refused_until = 0.0
+    keeper.tend()
+    assert cluster.sizes == [12] and [array.job for array in keeper.arrays] == [None]
+    monkeypatch.setattr(handing, "UNSURE", 0.0)
+    keeper.tend()
+    assert cluster.sizes == [12] and len(cluster.tasks) == 12
+
+
+def test_sbatch_that_never_answers_is_ended_with_all_its_processes(
+    keeper: Handing, cluster: Cluster, program: Callable[[str, str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Injected: sbatch that sleeps and retries for ever (MaxJobCount), once. It cannot submit later."""
+    monkeypatch.setattr(arrays, "SBATCH_LIMIT", 2.0)
+    program("sbatch", f"#!/bin/sh\necho $$ > {cluster.base}/pid\nexec sleep 600\n")
+    keeper.tend()
+    pid = int((cluster.base / "pid").read_text())
+    until(lambda: not host.is_alive(pid, None), what="sbatch is ended")
+    assert "sbatch does not answer within 2 s" in handing.refusal(keeper.local)
+    assert [array.job for array in keeper.arrays] == [None], "it is looked for"
+
+
+def test_what_leaves_without_having_begun_is_told_by_how_it_ended(keeper: Handing, cluster: Cluster) -> None:
+    """One is cancelled in Slurm's queue (which keeps nothing of it); one cannot start, three times."""
+    keeper.tend()
+    first, second = cluster.tasks[:2]
+    keys = list(keeper.waiting)
+    cluster.leave(first)
+    cluster.leave(second, how="NODE_FAIL")
+    keeper.tend()
+    assert Path(keeper.home.attempt(*keys[0]).exit).exists(), "stopped: cancelled in Slurm"
+    assert keys[1] in keeper.waiting and cluster.sizes == [12], "others of its array go on: not yet"
+    for key in keys[2:]:
+        Path(keeper.home.attempt(*key).path).mkdir(parents=True)
+    for count in range(handing.TRIES):
+        cluster.leave(*cluster.tasks, how="FAILED")
+        keeper.tend()
+        assert cluster.sizes == ([1] if count < handing.TRIES - 1 else [])
+    assert "3 Slurm jobs ended before it began" in Holds(keeper.local).sweeps["s"].reason
+    assert arrays.arrays(keeper.home, "login") == []

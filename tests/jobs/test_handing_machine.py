@@ -1,0 +1,152 @@
+"""Any order of faults of Slurm, of sbatch and of the keeper: nothing is handed over twice at once, nothing is lost."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from standins.slurm import Cluster
+
+from jobs import arrays, attempt, handing, slurm
+from jobs.folder import Home, HostFolder
+from jobs.handing import Handing
+from jobs.holds import Holds
+from jobs.queue import Entry, Key
+
+pytestmark = pytest.mark.slow
+ROUNDS = 12  # looks after which all must have begun or ended, once no more faults come
+
+
+class Machine(RuleBasedStateMachine):
+    """One keeper and the Slurm of `standins.slurm`; the machine starts, ends, cancels and loses its jobs."""
+
+    @initialize()
+    def begin(self) -> None:
+        self.patch = pytest.MonkeyPatch()
+        self.folder = tempfile.TemporaryDirectory()
+        base = Path(self.folder.name)
+        self.patch.setenv("PATH", f"{base / 'bin'}{os.pathsep}{os.environ['PATH']}")
+        for module, name, value in (
+            (slurm, "_last", (float("-inf"), {})),
+            (slurm, "_silent", (float("-inf"), None)),
+            (slurm, "SILENCE", 0.0),
+            (handing, "UNSURE", 0.0),
+            (handing, "AGAIN", 0.0),
+        ):
+            self.patch.setattr(module, name, value)
+        self.cluster = Cluster(base / "cluster", self._program(base / "bin"))
+        self.home, self.local = Home(str(base / "home")), HostFolder(str(base / "place"))
+        Path(self.local.path).mkdir()
+        self.entries: dict[Key, Entry] = {}
+        self.cancelled: set[Key] = set()
+        self.restart()
+
+    @staticmethod
+    def _program(folder: Path):  # type: ignore[no-untyped-def]
+        folder.mkdir()
+
+        def place(name: str, text: str) -> Path:
+            (folder / name).write_text(text)
+            (folder / name).chmod(0o755)
+            return folder / name
+
+        return place
+
+    @rule()
+    def restart(self) -> None:
+        """Injected: the keeper is killed; the next one finds what lies on the disk."""
+        self.keeper = Handing(self.home, self.local, "login", lambda text: None)
+        for key, entry in self.entries.items():
+            if not self._begun(key):
+                self.keeper.add(entry)
+
+    @rule(count=st.integers(1, 4))
+    def add(self, count: int) -> None:
+        for _ in range(count):
+            number = len(self.entries)
+            about = {"sweep": "s", "id": f"{number:016x}", "attempt": 1, "placement": {"slurm": {}}}
+            job = {**about, "resources": {"cpus": 1}, "argv": [sys.executable]}
+            entry = Entry("batch", ("s", f"{number:016x}", 1), json.dumps(job).encode())
+            self.entries[entry.key] = entry
+            self.keeper.add(entry)
+
+    @rule()
+    def look(self) -> None:
+        held = self.keeper.tend().back
+        if held:  # a person looks, and lets them go
+            Holds(self.local).release(["s"])
+            for entry in held:
+                self.keeper.add(entry)
+
+    @rule(fault=st.sampled_from(["silent", "down", "full", "none"]))
+    def slurm_is(self, fault: str) -> None:
+        """Injected: sbatch fails after it was accepted; the controller is away; nothing more is admitted."""
+        self.cluster.unset("silent", "down")
+        self.cluster.set("limit", "2" if fault == "full" else "1000")
+        if fault in ("silent", "down"):
+            self.cluster.set(fault)
+
+    @precondition(lambda self: self.cluster.tasks)
+    @rule(data=st.data(), what=st.sampled_from(["runs to its end", "cancelled", "forgotten", "fails"]))
+    def job(self, data: st.DataObject, what: str) -> None:
+        task = data.draw(st.sampled_from(self.cluster.tasks))
+        self._job(task, what)
+
+    def _job(self, task: str, what: str) -> None:
+        key = self._key_of(task)
+        if what == "runs to its end":
+            if key:
+                attempt.publish(self.home.attempt(*key), self.entries[key].job, {}, self.local)
+            self.cluster.leave(task, how="COMPLETED" if key else "FAILED")
+        elif key and not self._begun(key):  # what runs is not of interest here: it is looked after by its watcher
+            self.cancelled |= {key} if what in ("cancelled", "forgotten") else set()
+            self.cluster.leave(task, how={"cancelled": "CANCELLED", "fails": "FAILED"}.get(what, ""))
+
+    def _key_of(self, task: str) -> Key | None:
+        """As `slurmtask` finds its job: the array's folder by its name, the line by the task's number."""
+        name = next(line.split("|")[2] for line in self._lines() if line.startswith(task + "|"))
+        path = Path(arrays.folder_of(self.home, "login"), name.rpartition(".")[2], "jobs.jsonl")
+        if not path.exists():
+            return None
+        job = json.loads(path.read_bytes().splitlines()[int(task.rpartition("_")[2])])
+        return job["sweep"], job["id"], job["attempt"]
+
+    def _lines(self) -> list[str]:
+        return (self.cluster.base / "tasks").read_text().splitlines()
+
+    def _begun(self, key: Key) -> bool:
+        return Path(self.home.attempt(*key).path).is_dir()
+
+    @invariant()
+    def nobody_is_in_slurm_twice(self) -> None:
+        if hasattr(self, "cluster"):
+            keys = [key for key in map(self._key_of, self.cluster.tasks) if key]
+            assert len(keys) == len(set(keys)), keys
+
+    def teardown(self) -> None:
+        if not hasattr(self, "cluster"):
+            return
+        try:
+            self.slurm_is("none")
+            for _ in range(ROUNDS):
+                self.look()
+                for task in self.cluster.tasks:
+                    self._job(task, "runs to its end")
+            assert all(map(self._begun, self.entries)), "lost"
+            assert not self.keeper.waiting and not arrays.arrays(self.home, "login")
+        finally:
+            self.patch.undo()
+            self.folder.cleanup()
+
+
+TestHandingMachine = Machine.TestCase
+TestHandingMachine.settings = settings(
+    max_examples=12, stateful_step_count=14, deadline=None, suppress_health_check=list(HealthCheck)
+)

@@ -1,0 +1,85 @@
+"""Programs that play a Slurm which keeps its jobs in files: what it has, how jobs ended, what it is told to refuse."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+FULL = "sbatch: error: QOSMaxSubmitJobPerUserLimit\\nsbatch: error: Batch job submission failed: Job violates policy"
+_SBATCH = """#!{python}
+import re, sys
+from pathlib import Path
+base, text = Path({base!r}), Path(sys.argv[-1]).read_text()
+count = int(re.search(r"--array=0-(\\d+)", text).group(1)) + 1
+name = re.search(r"--job-name=(.+)", text).group(1)
+with open(base / "asked", "a") as asked:
+    asked.write(f"{{count}} ")
+if (base / "down").exists():
+    sys.exit("sbatch: error: Unable to contact slurm controller")
+if (base / "refuse").exists():
+    sys.exit((base / "refuse").read_text())
+have = (base / "tasks").read_text().splitlines()
+if len(have) + count > int((base / "limit").read_text()):
+    sys.exit({full!r})
+job = 100 + len((base / "asked").read_text().split())
+have += [f"{{job}}_{{number}}|PENDING|{{name}}|Priority" for number in range(count)]
+(base / "tasks").write_text("".join(line + "\\n" for line in have))
+if (base / "silent").exists():
+    sys.exit("sbatch: error: Socket timed out")
+print(f"Submitted batch job {{job}}")
+"""
+
+_SQUEUE = """#!/bin/sh
+test -e {base}/down && {{ echo "squeue: error: Unable to contact slurm controller" >&2; exit 1; }}
+while [ $# -gt 0 ]; do
+    case $1 in --name) name=$2;; -j) job=$2;; esac
+    shift
+done
+if [ -n "$name" ]; then grep -hF "|$name|" {base}/tasks {base}/ended; exit 0; fi
+if [ -n "$job" ]; then grep -h "^${{job}}_" {base}/ended {base}/tasks | cut -d "|" -f 1,2; exit 0; fi
+cat {base}/tasks
+"""
+
+
+class Cluster:
+    """That Slurm: its limit of jobs, the jobs it has, the sizes of the arrays that it was asked for."""
+
+    def __init__(self, base: Path, program: Callable[[str, str], Path]) -> None:
+        self.base = base
+        base.mkdir()
+        for name, text in {"tasks": "", "asked": "", "limit": "1000", "ended": ""}.items():
+            (base / name).write_text(text)
+        program("sbatch", _SBATCH.format(python=sys.executable, base=str(base), full=FULL.replace("\\n", "\n")))
+        program("squeue", _SQUEUE.format(base=base))
+        program("scontrol", "#!/bin/sh\necho 'MaxArraySize = 1001'\n")
+        program("sacct", "#!/bin/sh\nexit 1\n")
+
+    @property
+    def sizes(self) -> list[int]:
+        """Sizes of the arrays that it was asked for since the last time."""
+        found = [int(word) for word in (self.base / "asked").read_text().split()]
+        fresh, self.seen = found[getattr(self, "seen", 0) :], len(found)
+        return fresh
+
+    @property
+    def tasks(self) -> list[str]:
+        """Ids of what it has."""
+        return [line.split("|")[0] for line in (self.base / "tasks").read_text().splitlines()]
+
+    def leave(self, *tasks: str, how: str = "") -> None:
+        """Jobs that are no longer in its queue, and how they ended; empty: it keeps nothing of them."""
+        lines = (self.base / "tasks").read_text().splitlines(keepends=True)
+        gone = [line for line in lines if line.split("|")[0] in tasks]
+        (self.base / "tasks").write_text("".join(line for line in lines if line not in gone))
+        with (self.base / "ended").open("a") as ended:
+            ended.writelines(line.replace("|PENDING|", f"|{how}|") for line in gone if how)
+
+    def set(self, name: str, text: str = "") -> None:
+        """Write one of its files: `limit`, `refuse` (what sbatch says), `silent`, `down`."""
+        (self.base / name).write_text(text)
+
+    def unset(self, *names: str) -> None:
+        """Take such files away."""
+        for name in names:
+            (self.base / name).unlink(missing_ok=True)
