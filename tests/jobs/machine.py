@@ -134,7 +134,7 @@ class Host(PromisedHost):
     def use_process_ids_again(self) -> None:
         """Where a watcher is gone, perhaps its job too, a stranger has their numbers by now."""
         for lock, found in self.host.begun():
-            gone = [who for who, process in found.items() if not this.is_alive(*process)]
+            gone = [who for who, process in found.items() if process[0] and not this.is_alive(*process)]
             if "watcher" in gone:
                 self.tally["process id used again"] += 1
                 named = {who: [self.stranger.pid if who in gone else pid, at] for who, (pid, at) in found.items()}
