@@ -105,12 +105,13 @@ def record_exit(folder: RunFolder, record: Mapping[str, Any], local: HostFolder,
         _write_exit(folder, record, sync)
     except OSError:
         os.makedirs(local.spool, 0o750, exist_ok=True)
-        write_json(local.spooled(folder), {"folder": folder.path, "record": dict(record)})
+        as_recorded = json.loads(_padded(record))  # whoever reads it here sees what will stand in the run folder
+        write_json(local.spooled(folder), {"folder": folder.path, "record": as_recorded})
     return True
 
 
 def _write_exit(folder: RunFolder, record: Mapping[str, Any], sync: bool = True) -> None:
-    data = _padded({"contract": CONTRACT, **record})
+    data = _padded(record)
     descriptor = os.open(folder.exit, os.O_WRONLY | os.O_CREAT, 0o666)
     try:
         if os.pwrite(descriptor, data, 0) < len(data):
@@ -141,7 +142,8 @@ def replay_spool(local: HostFolder) -> int:
     return arrived
 
 
-def _padded(record: Dict[str, Any]) -> bytes:
+def _padded(record: Mapping[str, Any]) -> bytes:
+    record = {"contract": CONTRACT, **record}
     data = json.dumps(record, ensure_ascii=False).encode("utf-8", "replace")
     if len(data) >= EXIT_SIZE:  # only the evidence is of free length
         short = {"kind": (record.get("failure") or {}).get("kind"), "evidence": "", "hint": ""}

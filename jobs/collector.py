@@ -12,7 +12,7 @@ from .folder import Home, HostFolder, RunFolder
 from .holds import Holds
 from .queue import Entry, Key, Queue
 from .spec import JobSpec
-from .state import ENDED, INTERRUPTED, QUEUED, Evidence, Verdict, judge
+from .state import ENDED, GONE, INTERRUPTED, QUEUED, Evidence, Verdict, judge
 from .waits import Waits
 
 Wanted = Optional[FrozenSet[str]]  # names of sweeps; None: all
@@ -47,11 +47,14 @@ class Collector:
         self.queue = Queue(home, host.name())
         self.known: Dict[Key, Known] = {}
         self._unsure: List[Key] = []  # perhaps begun, perhaps waiting
+        self._doubtful: Set[Key] = set()  # they waited when the index last heard, and may wait no more
         for sweep, job, number, offset, final in known:
             if offset is None:
                 self._unsure.append((sweep, job, number))
             else:
                 self.known[sweep, job, number] = Known(offset, bool(final))
+            if not (offset or final):
+                self._doubtful.add((sweep, job, number))
         self._since = since
         self._only: Wanted = None  # the sweeps for which `_since` holds
         self._others: FrozenSet[str] = frozenset()
@@ -166,9 +169,12 @@ class Collector:
         report["host"] = machine or report["host"]
         lines = _lines(folder, before.offset if before else 0)
         report.update(events=lines.events, offset=lines.offset)
-        if lines.damaged:
-            report["verdict"]["warning"] = "events.jsonl has {} damaged lines".format(lines.damaged)
         final = verdict.state in ENDED
+        damaged = lines.damaged
+        if final and before and before.offset:  # what earlier looks met counts too
+            damaged = _lines(folder, 0).damaged
+        if damaged:
+            report["verdict"]["warning"] = "events.jsonl has {} damaged lines".format(damaged)
         if unread or final:
             report["verdict"]["warning"] += _tampering(job)
         if final:
@@ -183,11 +189,13 @@ class Collector:
         same = (holds, waits) == (self._holds, self._waits)
         self._told = {told for told in self._told if told[0] in batches} if same else set()
         self._holds, self._waits = holds, waits
+        seen: Set[Key] = set()
         for name in batches:
             if (name, sweeps) in self._told:
                 continue
             self._told.add((name, sweeps))
             for entry in self.queue.entries(name):
+                seen.add(entry.key)
                 new = entry.key not in self.known or bool(holds.gpus) or entry.key[0] in holds.sweeps
                 new = new or waits.concern(entry.job)
                 if (sweeps is not None and entry.key[0] not in sweeps) or not new:
@@ -198,6 +206,18 @@ class Collector:
                     self._queued.add(entry.key)
                 elif entry.key not in self.known:  # it began since the folders were looked at
                     yield from self._attempt(entry.key)
+        yield from self._gone(seen, sweeps)
+
+    def _gone(self, seen: Set[Key], sweeps: Wanted) -> Iterator[Dict[str, Any]]:
+        """Tell, once, of what no longer waits and never began: its batch was damaged, or a reboot gave it a new number.
+
+        Whether it waited here the index knows: entries of other hosts and homes are in doubt here, too.
+        """
+        asked = {key for key in self._doubtful if sweeps is None or key[0] in sweeps}
+        self._doubtful -= asked
+        for key in sorted(asked - seen):
+            if not os.path.isdir(self.queue.run_folder(key).path):
+                yield self._report(key, None, Verdict(GONE, "neither in the queue nor begun"))
 
     def _report(self, key: Key, spec: Optional[Dict[str, Any]], verdict: Verdict) -> Dict[str, Any]:
         return {

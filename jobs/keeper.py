@@ -11,9 +11,7 @@ import os
 import select
 import signal
 import socket
-import sys
 import time
-import traceback
 from typing import Any, BinaryIO, Deque, Dict, Optional, Set
 
 from . import arrays, host, slurm, watcher
@@ -24,6 +22,7 @@ from .handing import Handing
 from .holds import Holds, has_room
 from .homes import mask
 from .lease import holding, is_held, take
+from .logbook import log, log_trouble
 from .queue import Entry, Key, Queue, ring
 from .slots import Slots
 from .standing import close_all_but, open_standard_files
@@ -355,7 +354,7 @@ def _live(home: Home, local: HostFolder, tell: int) -> None:
                 while not _work(home, local, lock, told):
                     time.sleep(DISK_WAIT)
     except BaseException:
-        traceback.print_exc()
+        log_trouble()
     finally:
         os._exit(0)
 
@@ -369,7 +368,7 @@ def _work(home: Home, local: HostFolder, lock: int, tell: BinaryIO) -> bool:
     try:
         keeper.run(lock, tell)
     except OSError:
-        traceback.print_exc()
+        log_trouble()
         keeper.let_go()
         tell.close()
         return False
@@ -382,12 +381,6 @@ def _say_ready(tell: BinaryIO) -> None:
     except OSError:  # whoever started us was killed meanwhile
         pass
     tell.close()
-
-
-def log(text: str) -> None:
-    """Add a line to the keeper's log."""
-    stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-    sys.stderr.write("{} {}\n".format(stamp, text))
 
 
 def _drain(descriptor: int) -> None:

@@ -15,7 +15,6 @@ import socket
 import struct
 import sys
 import time
-import traceback
 from typing import Any, Callable, Dict, List, NamedTuple, NoReturn, Optional, TypeVar
 
 from . import host, slurm, stop
@@ -26,6 +25,7 @@ from .errors import OrchError
 from .failure import Proof, diagnose
 from .folder import Home, HostFolder, RunFolder
 from .lease import take
+from .logbook import log_trouble
 from .lookout import Lookout
 from .proofs import lost_card, memory_kill, oom_counter, oom_kills, silent_disk
 from .slots import Lease
@@ -320,7 +320,7 @@ def _live(home: Home, local: HostFolder, lease: Lease, talk: socket.socket, orph
         else:
             orphaned()
     except BaseException:
-        traceback.print_exc()  # into the keeper's log
+        log_trouble()
         orphaned()
     finally:
         os._exit(0)
@@ -369,7 +369,7 @@ def _try(work: Callable[[], Value], instead: Value) -> Value:
     try:
         return work()
     except Exception:
-        traceback.print_exc()
+        log_trouble()
         return instead
 
 
