@@ -60,8 +60,11 @@ def proved_python(
     if python is None:
         listed = told["environments"]
         why = f": {listed[0]['prefix']}: {listed[0]['reason']}" if listed else ""
-        text = f"{name} has no environment that is verified{why}"
-        raise OrchError(text, f"orch setup --host {host}", host=host)
+        hint = f"orch setup --host {host}"
+        if told.get("login_arch", told["arch"]) != told["arch"]:  # which the login node cannot make
+            named_so = f"python: {{{told['arch']}: /path/to/bin/python}}"
+            hint = f"orch setup on a node of that processor, in the same home; or name one in the site file: {named_so}"
+        raise OrchError(f"{name} has no environment that is verified{why}", hint, host=host)
     if made is None or python != made["python"]:
         return python, {"python": python, "reason": "the site file names it", "packages": {}}
     check_package("setup")

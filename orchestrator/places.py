@@ -220,7 +220,7 @@ class HostPlace(Place):
     Parameters
     ----------
     told:
-        That answer, of a partition with what is told of it in place of the login node's.
+        That answer, of a partition with what is told of it in place of the login node's; `login` is the answer itself.
     home:
         What its orch home holds, shared with the other hosts of that home.
     python:
@@ -325,8 +325,8 @@ class HostPlace(Place):
         return Split(str(made["hash"]), str(made["path"]))
 
     def _long(self, verb: str, code: Snapshot, **asked: Any) -> dict[str, Any]:
-        """Ask something that takes its time, showing what the host says meanwhile."""
-        python, _ = self.python(code)
+        """Ask something that takes its time, showing what the host says meanwhile; the login node itself does it."""
+        python, _ = proved_python(self.host, self.host, self._python, self.told["login"])
         stream = self.contact.wire.stream(verb, python=python, code=code.hash, **asked)
         while True:
             try:
@@ -378,9 +378,9 @@ def places_of(
             for place, asked, told in parts_of(contact, parts):
                 found[place] = LocalPlace(settings, home, identity, progress, place, asked, told)
             continue
-        brief = briefs[name]
+        brief, python = briefs[name], site.host(name).python
         contents = homes.setdefault(contact.home_id, HomeContents.of(brief))
         for place, asked, told in parts_of(contact, brief["parts"]):
-            python = site.host(name).python
-            found[place] = HostPlace(contact, {**brief, **told}, settings, contents, python, progress, place, asked)
+            told = {**brief, **told, "login": brief}
+            found[place] = HostPlace(contact, told, settings, contents, python, progress, place, asked)
     return found

@@ -6,6 +6,7 @@ than in the partition that it was made for, as one of another processor would.
 
 from __future__ import annotations
 
+import json
 import sys
 import time
 from collections import Counter
@@ -20,6 +21,7 @@ from jobs import envs
 from jobs.atomic import write_json
 
 pytestmark = pytest.mark.slow
+PYTHON = str(Path(sys.executable).with_name("python"))
 OWN = envs.architecture()
 OTHER = "aarch64" if OWN == "x86_64" else "x86_64"
 
@@ -41,9 +43,9 @@ def ground(slurm: Slurm, tmp_path: Path) -> Iterator[Ground]:
         slurm.ask("scontrol", "delete", f"PartitionName={name}")
 
 
-def environment(ground: Ground) -> envs.EnvFolder:
+def environment(ground: Ground, home: str = "") -> envs.EnvFolder:
     """A verified environment of the other processor, which tells in `watched` what it runs."""
-    place = envs.EnvFolder(ground.home.path, OTHER, "0123456789ab")
+    place = envs.EnvFolder(home or ground.home.path, OTHER, "0123456789ab")
     python = Path(place.python)
     python.parent.mkdir(parents=True)
     watched = f'case "$*" in *slurmtask*) echo "$SLURMD_NODENAME" >> {ground.project}/watched;; esac'
@@ -86,3 +88,26 @@ def test_one_partition_of_another_processor_than_the_login_node(ground: Ground) 
     done = ground.orch("sweep", "one")
     assert done.code == 0, done.err
     assert ground.ran() == [place.python] and ground.ran("watched") == ["n3"]
+
+
+def test_a_login_node_that_is_another_machine_tells_of_both_partitions(ground: Ground) -> None:
+    """The same from a laptop: the host is one, in the index too; without an environment trainings are refused."""
+    folder = ground.base / "cluster"
+    (folder / "local").mkdir(parents=True)
+    keys = f"scheduler: slurm, slurm: {{partition: {{{OWN}: own, {OTHER}: other}}}}"
+    ground.write("site.yaml", "hosts:", f"  cluster: {{way: fake, address: {json.dumps(str(folder))}, {keys}}}")
+    ground.write("sweeps/train.yaml", "strategies: {identity: []}", "data: none")
+    said = ground.orch("sweep", "train", "--hosts", "cluster")
+    assert f"cluster:{OTHER} has no environment that is verified" in said.err
+    assert "orch setup --host cluster; orch setup on a node of that processor" in said.err
+    keys += f", python: {{{OWN}: {PYTHON}}}"  # submitit is there
+    ground.write("site.yaml", "hosts:", f"  cluster: {{way: fake, address: {json.dumps(str(folder))}, {keys}}}")
+    place = environment(ground, str(folder / ".orch"))
+    ground.sweep("far", f'echo "{{n}} $SLURM_JOB_PARTITION $(command -v python)" >> {ground.project}/ran', "{n: 1..12}")
+    done = ground.orch("sweep", "far", "--hosts", "cluster")
+    assert done.code == 0, done.err
+    rows = [line.split() for line in ground.ran()]
+    assert sorted(int(row[0]) for row in rows) == list(range(1, 13))
+    assert {row[2] for row in rows if row[1] == "other"} == {place.python}
+    assert {row[2] for row in rows if row[1] == "own"} == {PYTHON}
+    assert {row["host"] for row in ground.rows("far").values()} == {"cluster"}
