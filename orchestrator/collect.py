@@ -14,6 +14,7 @@ from .config import Settings
 from .dispatch import LOCAL, Contact
 from .fleet import Fleet, Item, usable_here
 from .inventory import load_site
+from .parts import host_of
 from .store import Index
 
 
@@ -77,7 +78,7 @@ def asked(settings: Settings, index: Index, sweeps: Iterable[str] | None = None)
     records = {row.name: row.record for row in index.sweeps()}
     if sweeps is None or any("hosts" not in records.get(name, {}) for name in sweeps):
         return everywhere
-    named = {LOCAL, *(host for name in sweeps for host in records[name]["hosts"])}
+    named = {LOCAL, *(host_of(str(place)) for name in sweeps for place in records[name]["hosts"])}
     return [name for name in everywhere if name in named] or everywhere
 
 

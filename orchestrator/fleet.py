@@ -41,12 +41,15 @@ class Fleet:
         Hosts that answered, in the order asked for.
     silent:
         Hosts that did not.
+    parts:
+        Names of the places that take part (`orchestrator.parts`), hosts or some of their partitions; empty: all.
     """
 
     def __init__(self, contacts: Mapping[str, Contact], silent: Mapping[str, OrchError] | None = None) -> None:
         self.contacts: dict[str, Contact] = dict(contacts)
         self.silent: dict[str, OrchError] = dict(silent or {})
         self.records: dict[str, Mapping[str, Any]] = {}  # sweeps' records as the index has them
+        self.parts: frozenset[str] = frozenset()
         self.known: frozenset[str] | None = None  # all hosts of the site file, where somebody said
         self._revival: Revival | None = None
 

@@ -6,19 +6,33 @@ A host with partitions of several architectures is several places: `cluster:x86_
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Collection, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
 
 from jobs.errors import OrchError
 
 from .dispatch import Contact
 from .guard import check_package
 
+if TYPE_CHECKING:
+    from setup.site import Site
+
 _PATH = "/usr/local/bin:/usr/bin:/bin"  # what a plain user has on any host
 
 
+def place_names(site: Site) -> list[str]:
+    """Return what `--hosts` may name: hosts, and the partitions of those that have several."""
+    several = [(host, order["arch"]) for host in site.hosts.values() if len(host.orders) > 1 for order in host.orders]
+    return [*site.hosts, *(f"{host.name}:{arch}" for host, arch in several)]
+
+
+def host_of(name: str) -> str:
+    """Return the host of a place by the place's name."""
+    return name.partition(":")[0]
+
+
 def parts_of(
-    contact: Contact, told: list[dict[str, Any]]
+    contact: Contact, told: list[dict[str, Any]], wanted: Collection[str] = ()
 ) -> Iterator[tuple[str, dict[str, Any] | None, Mapping[str, Any]]]:
     """Yield for each place of a host its name, what Slurm is asked for there, and what its jobs find there.
 
@@ -26,10 +40,13 @@ def parts_of(
     ----------
     told:
         What the host says of each partition (`jobs.slurmparts.part`); empty: it has no scheduler.
+    wanted:
+        Names of places, or of hosts with all of their places; empty: all.
     """
     for order, part in zip(contact.orders, told, strict=True):
         name = contact.name if len(told) == 1 else f"{contact.name}:{part['arch']}"
-        yield name, {**order, "arch": part["arch"], "interpreter": _interpreter(order, part)}, part
+        if not wanted or {name, contact.name} & set(wanted):
+            yield name, {**order, "arch": part["arch"], "interpreter": _interpreter(order, part)}, part
     if not told:
         yield contact.name, None, {}
 

@@ -375,12 +375,12 @@ def places_of(
         if name == LOCAL:
             home, identity = open_home(str(settings.home))
             parts = [slurmparts.part(home, order) for order in contact.orders]
-            for place, asked, told in parts_of(contact, parts):
+            for place, asked, told in parts_of(contact, parts, fleet.parts):
                 found[place] = LocalPlace(settings, home, identity, progress, place, asked, told)
             continue
         brief, python = briefs[name], site.host(name).python
         contents = homes.setdefault(contact.home_id, HomeContents.of(brief))
-        for place, asked, told in parts_of(contact, brief["parts"]):
+        for place, asked, told in parts_of(contact, brief["parts"], fleet.parts):
             told = {**brief, **told, "login": brief}
             found[place] = HostPlace(contact, told, settings, contents, python, progress, place, asked)
     return found

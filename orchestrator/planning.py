@@ -96,9 +96,7 @@ def prepare(
             plans[place.name] = _command_plan(args, settings, sweep, place, code, tracked[0])
     _refuse_different_cells(plans)
     made = Prepared(plans, {}, first, changed)
-    return replace(
-        made, record={**sweep_record(made.plan), "hosts": list(dict.fromkeys(place.host for place in places))}
-    )
+    return replace(made, record={**sweep_record(made.plan), "hosts": [place.name for place in places]})
 
 
 def _code_here(sweep: SweepFile, places: Sequence[Place]) -> snapshot.Code | None:

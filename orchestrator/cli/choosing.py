@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from argparse import Namespace
 
-from jobs.errors import OrchError, Unreachable
+from jobs.errors import NotFound, OrchError, Unreachable
 
 from ..collect import every_host
 from ..config import Settings
@@ -12,6 +12,7 @@ from ..dispatch import LOCAL
 from ..dispatching import refuse_unready
 from ..fleet import Fleet
 from ..inventory import load_site
+from ..parts import host_of, place_names
 from ..places import Place
 from ..snapshot import Snapshot
 from ..store import Index
@@ -34,12 +35,17 @@ def open_fleet(args: Namespace, settings: Settings, sweep: SweepFile, index: Ind
     hosts, reason = hosts_of(args, settings, sweep, index)
     site = load_site(settings)
     for name in hosts:
-        site.host(name)
-    fleet = Fleet.open(settings, hosts, ahead=lambda contact: contact.brief(sweep.name))
+        site.host(host_of(name))
+        if name not in place_names(site):
+            raise NotFound(f"'{name}' is no partition of that host", f"there are: {', '.join(place_names(site))}")
+    bare = list(dict.fromkeys(map(host_of, hosts)))
+    fleet = Fleet.open(settings, bare, ahead=lambda contact: contact.brief(sweep.name))
+    fleet.parts = frozenset(hosts)
     if not fleet.contacts:
         raise refuse_unready(fleet.silent)
     if hosts != [LOCAL]:
-        out.note(f"hosts {', '.join(fleet.contacts)}: {reason}")
+        shown = [name for name in hosts if host_of(name) in fleet.contacts]
+        out.note(f"hosts {', '.join(shown)}: {reason}")
     for name, error in fleet.silent.items():
         out.warning(f"{name} does not answer and takes no part now: {error.message}")
     return fleet
@@ -53,7 +59,7 @@ def hosts_of(args: Namespace, settings: Settings, sweep: SweepFile, index: Index
     if named:
         return list(dict.fromkeys(named)), "asked for by --hosts" if args.hosts else "the sweep file names them"
     record = next((row.record for row in index.sweeps() if row.name == sweep.name), {})
-    before = [str(name) for name in record.get("hosts", ()) if name in load_site(settings).hosts]
+    before = [str(name) for name in record.get("hosts", ()) if name in place_names(load_site(settings))]
     return (before, "as the last time") if before else ([LOCAL], "no other was asked for")
 
 

@@ -111,3 +111,10 @@ def test_a_login_node_that_is_another_machine_tells_of_both_partitions(ground: G
     assert {row[2] for row in rows if row[1] == "other"} == {place.python}
     assert {row[2] for row in rows if row[1] == "own"} == {PYTHON}
     assert {row["host"] for row in ground.rows("far").values()} == {"cluster"}
+    ground.sweep("arm", f"echo $SLURM_JOB_PARTITION >> {ground.project}/chosen", "{n: 1..2}")
+    for reason in ("--hosts", "as the last time"):
+        words = ["--hosts", f"cluster:{OTHER}"] if reason == "--hosts" else ["--rerun", "all"]
+        done = ground.orch("sweep", "arm", *words)
+        assert done.code == 0 and f"hosts cluster:{OTHER}: " in done.err and reason in done.err
+    assert ground.ran("chosen") == ["other"] * 4
+    assert "'cluster:riscv' is no partition" in ground.orch("sweep", "arm", "--hosts", "cluster:riscv").err
