@@ -33,14 +33,7 @@ def open_fleet(args: Namespace, settings: Settings, sweep: SweepFile, index: Ind
         None answers.
     """
     hosts, reason = hosts_of(args, settings, sweep, index)
-    site = load_site(settings)
-    for name in hosts:
-        site.host(host_of(name))
-        if name not in place_names(site):
-            raise NotFound(f"'{name}' is no partition of that host", f"there are: {', '.join(place_names(site))}")
-    bare = list(dict.fromkeys(map(host_of, hosts)))
-    fleet = Fleet.open(settings, bare, ahead=lambda contact: contact.brief(sweep.name))
-    fleet.parts = frozenset(hosts)
+    fleet = open_places(settings, hosts, sweep.name)
     if not fleet.contacts:
         raise refuse_unready(fleet.silent)
     if hosts != [LOCAL]:
@@ -48,6 +41,24 @@ def open_fleet(args: Namespace, settings: Settings, sweep: SweepFile, index: Ind
         out.note(f"hosts {', '.join(shown)}: {reason}")
     for name, error in fleet.silent.items():
         out.warning(f"{name} does not answer and takes no part now: {error.message}")
+    return fleet
+
+
+def open_places(settings: Settings, names: list[str], sweep: str | None) -> Fleet:
+    """Open hosts, of which some are named with one of their partitions (`cluster:aarch64`).
+
+    Raises
+    ------
+    NotFound
+        A host, or its partition, is not in the site file.
+    """
+    site = load_site(settings)
+    for name in names:
+        site.host(host_of(name))
+        if name not in place_names(site):
+            raise NotFound(f"'{name}' is no partition of that host", f"there are: {', '.join(place_names(site))}")
+    fleet = Fleet.open(settings, list(dict.fromkeys(map(host_of, names))), ahead=lambda contact: contact.brief(sweep))
+    fleet.parts = frozenset(names)
     return fleet
 
 

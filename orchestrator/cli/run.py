@@ -18,12 +18,10 @@ from .. import placement, provenance, single, snapshot
 from ..collect import every_host, own_index, refresh
 from ..config import Settings
 from ..dispatch import LOCAL, Contact
-from ..fleet import Fleet
-from ..inventory import load_site
 from ..places import Place, places_of
 from ..store import Index
 from ..words import counted
-from .choosing import AUTO
+from .choosing import AUTO, open_places
 from .output import Output
 from .parser import Parser
 
@@ -56,8 +54,8 @@ def run(args: Namespace, settings: Settings, out: Output) -> int:
         raise UsageError(f"'{args.name}' cannot name a sweep", "use letters, digits and . _ + -")
     memory = single.megabytes(args.memory) if args.memory else None
     resources = Resources(args.cpus, args.gpus, memory)
-    hosts = every_host(settings) if args.host == AUTO else [load_site(settings).host(args.host).name]
-    with own_index(settings) as index, Fleet.open(settings, hosts, ahead=lambda contact: contact.brief(None)) as fleet:
+    hosts = every_host(settings) if args.host == AUTO else [args.host]
+    with own_index(settings) as index, open_places(settings, hosts, None) as fleet:
         places = places_of(fleet, settings, None)
         place = places[_choose(index, places, resources)]
         specs = [replace(one, placement=_placement(place, args)) for one in _specs(commands, args, place, resources)]

@@ -117,4 +117,6 @@ def test_a_login_node_that_is_another_machine_tells_of_both_partitions(ground: G
         done = ground.orch("sweep", "arm", *words)
         assert done.code == 0 and f"hosts cluster:{OTHER}: " in done.err and reason in done.err
     assert ground.ran("chosen") == ["other"] * 4
+    ran = ground.orch("run", "--host", f"cluster:{OTHER}", "--", "sh", "-c", "echo in $SLURM_JOB_PARTITION")
+    assert ran.code == 0 and "in other" in ran.out, ran.err
     assert "'cluster:riscv' is no partition" in ground.orch("sweep", "arm", "--hosts", "cluster:riscv").err
