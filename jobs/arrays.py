@@ -156,16 +156,8 @@ def submit(array: Array, entry: Entry, parallel: int, package: str) -> str:
     """
     job = entry.job
     boot = "import sys; sys.path.insert(0, sys.argv[1]); from jobs.slurmtask import main; main(sys.argv[2])"
-    command = [
-        (slurm.asked(job) or {}).get("interpreter") or sys.executable,
-        "-I",
-        "-S",
-        "-B",
-        "-c",
-        boot,
-        package,
-        array.folder,
-    ]
+    python = (slurm.asked(job) or {}).get("interpreter") or sys.executable
+    command = [python, "-I", "-S", "-B", "-c", boot, package, array.folder]
     parameters = _parameters(job, slurm.asked(job) or {}, array, parallel)
     request = {"folder": array.folder, "tasks": len(array.keys), "parameters": parameters}
     text = json.dumps({**request, "command": "exec " + " ".join(map(shlex.quote, command))})

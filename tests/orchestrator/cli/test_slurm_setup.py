@@ -54,6 +54,9 @@ def test_the_environment_proves_itself_in_a_job(orch: Orch, words: list[str], or
     assert "local: nothing to do" in orch(*words).out
     assert slurm.ask("squeue", "-h", "-t", "all", "-o", "%i") == before, "nobody waits for a card to be told so"
     assert not slurm.ask("squeue", "-h"), "no job is left"
+    undone = orch(*words[:-2], "--undo")
+    assert undone.code == 0, undone.err
+    assert not list(Path(orch_home.path, "envs", ARCH).glob("*/orch-env.json"))
 
 
 def test_what_no_job_can_see_is_told(orch: Orch, words: list[str], orch_home: Home, tmp_path: Path) -> None:
