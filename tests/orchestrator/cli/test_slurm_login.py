@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import sys
 from collections.abc import Iterator
@@ -99,7 +100,8 @@ def test_jobs_end_and_are_tried_again_without_the_laptop(
 
     One fails meanwhile in a way that is tried again. Lost: nothing; doubled: nothing.
     """
-    once = f"test {{n}} != 2 -o -e {login.project}/once && echo again on a card || {{{{ touch {login.project}/once; kill -KILL $$; }}}}"
+    mark = f"{login.project}/once"
+    once = f"test {{n}} != 2 -o -e {mark} && echo ended on $SLURMD_NODENAME || {{{{ touch {mark}; kill -KILL $$; }}}}"
     laptop.sweep("five", holding(login, once), "{n: 1..5}", resources={"gpus": 1})
     done = laptop.orch("sweep", "five", "--hosts", "cluster", "--detach")
     assert done.code == 0, done.err
@@ -116,8 +118,9 @@ def test_jobs_end_and_are_tried_again_without_the_laptop(
     assert set(laptop.states("five").values()) == {"done"}
     assert login.ran() == ["1", "2", "2", "3", "4", "5"] and len(arrays(slurm, "five")) == 2
     why = laptop.orch("why", "n=2").out
+    node = re.findall(r"attempt 2 on (\w+)", why)[0]
     assert "killed by a signal -> retried -> done" in why and "Slurm's job" in why, why
-    assert laptop.orch("logs", "n=2").out.splitlines() == ["again on a card"]
+    assert laptop.orch("logs", "n=2").out.splitlines() == [f"ended on {node}"]
     assert "5 of 5 cells have a result" in laptop.orch("report", "five").out
 
 
@@ -148,7 +151,7 @@ def test_a_cut_while_sbatch_has_not_answered_doubles_nothing(
 def test_a_cut_in_the_middle_of_the_verb_that_queues_doubles_nothing(
     laptop: Ground, login: Ground, gate: LoginNode, slurm: Slurm
 ) -> None:
-    """Injected: all of ssh killed while the login node is about to queue what it was sent: the laptop never hears of it.
+    """Injected: all of ssh killed while the login node is about to queue jobs: the laptop never hears of it.
 
     The jobs run all the same, and the same command again finds them done. Lost: nothing; doubled: nothing.
     """
