@@ -81,7 +81,8 @@ def examine_one(host: Host, connect: Connect, home: str) -> Examination:
     try:
         with connect(host) as wire:
             reached = time.time()
-            told = wire.call("truths", home=home)
+            slurm = {**host.slurm, "python": host.python} if host.scheduler == "slurm" else None
+            told = wire.call("truths", home=home, slurm=slurm)
             answered = time.time()
         if told["truths"]["survivor"]["value"]["state"] != SURVIVED:
             told["truths"]["survivor"]["value"] = _survived(host, connect)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from jobs.elf import canonical
 
@@ -34,10 +35,21 @@ def _compare(host: Host, patient: Patient) -> Iterator[Row | None]:
     slurm = value_of(patient.truths, "slurm")
     if host.scheduler == "slurm" and slurm and not slurm["sbatch"]:
         yield Row("expected scheduler", FOUND, "expected slurm, measured none (no sbatch in PATH)", repair)
+    yield _submitit(host, value_of(patient.truths, "submitit"))
     wanted, there = host.slurm.get("partition"), [one["name"] for one in (slurm or {}).get("partitions", ())]
     if wanted and there and not set(wanted.split(",")) <= set(there):
         text = f"expected the partition {wanted}, Slurm has {', '.join(there)}"
         yield Row("expected partition", FOUND, text, f"correct hosts.{host.name}.slurm.partition in the site file")
+
+
+def _submitit(host: Host, found: Mapping[str, Any] | None) -> Row | None:
+    """By it jobs are handed to Slurm. What the site file names its owner completes; our own environment has it."""
+    if found is None or found["python"]:
+        return None
+    repair = f"{host.python} -m pip install submitit" if host.python else f"orch setup --host {host.name}"
+    return Row(
+        "submitit", FOUND, f"no Python has it that could hand jobs to Slurm: {', '.join(found['tried'])}", repair
+    )
 
 
 def _measured(patient: Patient) -> dict[str, str]:

@@ -164,7 +164,8 @@ class _Preparation:
         home = host.home or HOME
         with contextlib.suppress(*([NotFound] if args.dry_run else [])):  # one that is only looked at is not made
             visit.wire.call("open", home=home, create=not (args.dry_run or args.undo))
-        place = Place(home, Sources(args.wheels, args.channel, args.wheelhouse, args.miniforge), host.shared_home)
+        sources = Sources(args.wheels, args.channel, args.wheelhouse, args.miniforge)
+        place = Place(home, sources, host.shared_home, host.scheduler)
         found = look(visit.wire, host.name, place, args.arch, archs)
         remember_facts(self.settings.state, host.name, found.machine)
         return found

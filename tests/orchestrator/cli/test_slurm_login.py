@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-import signal
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -76,7 +76,7 @@ def holding(login: Ground, then: str = "true") -> str:
 
 
 def arrays(slurm: Slurm, sweep: str) -> list[str]:
-    """Ids of all arrays that Slurm ever took for a sweep, with how many jobs each."""
+    """Ids of all arrays that Slurm ever took for a sweep."""
     rows = (line.split("|") for line in slurm.ask("squeue", "-h", "-r", "-t", "all", "-o", "%F|%j").splitlines())
     return sorted({row[0] for row in rows if row[1].startswith(f"{sweep}.")})
 
@@ -86,11 +86,18 @@ def ended(login: Ground, sweep: str) -> bool:
     return all(Path(folder.exit).exists() for folders in login.folders(sweep).values() for folder in folders)
 
 
-def waits_for(lock: str) -> set[int]:
-    """Processes that wait for a lock which another holds (proc(5), `locks`: such a line has an arrow)."""
+def awaited(lock: str) -> bool:
+    """Somebody waits for a lock that we hold (proc(5), `locks`: such a line has an arrow)."""
     inode = Path(lock).stat().st_ino
     rows = [line.split() for line in Path("/proc/locks").read_text().splitlines()]
-    return {int(row[5]) for row in rows if row[1] == "->" and row[6].endswith(f":{inode}")}
+    return any(row[1] == "->" and row[6].endswith(f":{inode}") for row in rows)
+
+
+def cut_off(gate: LoginNode, command: subprocess.Popen[str]) -> None:
+    """Cut the laptop off under a command; it ends and says so."""
+    gate.cut()
+    told = command.communicate(timeout=120)[1]
+    assert command.returncode == 5 and "the connection to gate broke off" in told, told
 
 
 def test_jobs_end_and_are_tried_again_without_the_laptop(
@@ -124,55 +131,51 @@ def test_jobs_end_and_are_tried_again_without_the_laptop(
     assert "5 of 5 cells have a result" in laptop.orch("report", "five").out
 
 
-def test_a_cut_while_sbatch_has_not_answered_doubles_nothing(
+def test_cuts_in_the_middle_of_the_way_into_slurm_double_nothing(
     laptop: Ground, login: Ground, gate: LoginNode, slurm: Slurm
 ) -> None:
-    """Injected: all of ssh killed under an attended sweep while sbatch, whose array Slurm has, has not answered.
+    """Injected: all of ssh killed at two moments of handing jobs in. Lost: nothing; doubled: nothing.
 
-    Its jobs end without the laptop. Lost: nothing; doubled: nothing.
+    First under a sweep that somebody attends, while sbatch, whose array Slurm has, has not answered. Then while the
+    login node is about to queue jobs: the laptop never hears of it, they run all the same, and the same command finds
+    them done.
     """
     accepted, answer = login.project / "accepted", login.project / "answer"
     wait = f"touch {accepted}; until test -e {answer}; do sleep 0.1; done"
     program(login, "sbatch", f'#!/bin/sh\nsaid=$(/usr/bin/sbatch "$@") && {wait} && echo "$said"\n')
-    laptop.sweep("late", f"echo {{n}} >> {login.project}/ran", "{n: 1..4}")
+    laptop.sweep("late", f"echo late {{n}} >> {login.project}/ran", "{n: 1..4}")
     attended = laptop.start("sweep", "late", "--hosts", "cluster")
     until(accepted.exists, what="Slurm has accepted")
-    gate.cut()
-    told = attended.communicate(timeout=120)[1]
-    assert attended.returncode == 5 and "the connection to gate broke off" in told, told
+    cut_off(gate, attended)
     answer.touch()
     until(lambda: len(login.ran()) == 4 and ended(login, "late"), what="its jobs have ended")
     gate.start()
     assert laptop.orch("attach", "late").code == 0
-    assert set(laptop.states("late").values()) == {"done"}
-    assert login.ran() == ["1", "2", "3", "4"] and len(arrays(slurm, "late")) == 1
 
-
-def test_a_cut_in_the_middle_of_the_verb_that_queues_doubles_nothing(
-    laptop: Ground, login: Ground, gate: LoginNode, slurm: Slurm
-) -> None:
-    """Injected: all of ssh killed while the login node is about to queue jobs: the laptop never hears of it.
-
-    The jobs run all the same, and the same command again finds them done. Lost: nothing; doubled: nothing.
-    """
-    laptop.sweep("first", "true", "{n: [1]}")
-    assert laptop.orch("sweep", "first", "--hosts", "cluster", "--detach").code == 0
-    login.settle()
-    laptop.sweep("cut", f"echo {{n}} >> {login.project}/ran", "{n: 1..4}")
-    lock = login.host_folder.queue_lock
-    with holding_lock(lock):
+    laptop.sweep("cut", f"echo cut {{n}} >> {login.project}/ran", "{n: 1..4}")
+    login.settle()  # where nothing is left to be done, queueing is the first that needs the lock
+    with holding_lock(login.host_folder.queue_lock):
         sending = laptop.start("sweep", "cut", "--hosts", "cluster", "--detach")
-        until(lambda: waits_for(lock), what="the agent looks who works there, which needs the lock")
-        sending.send_signal(signal.SIGSTOP)
-    until(lambda: not waits_for(lock), what="it has looked")
-    with holding_lock(lock):
-        sending.send_signal(signal.SIGCONT)
-        until(lambda: waits_for(lock), what="it is about to queue the jobs")
-        gate.cut()
-        told = sending.communicate(timeout=120)[1]
-    assert sending.returncode == 5 and "the connection to gate broke off" in told, told
-    until(lambda: len(login.ran()) == 4 and ended(login, "cut"), what="its jobs have ended")
+        until(lambda: awaited(login.host_folder.queue_lock), what="it is about to queue the jobs")
+        cut_off(gate, sending)
+    until(lambda: len(login.ran()) == 8 and ended(login, "cut"), what="its jobs have ended")
     gate.start()
     again = laptop.orch("sweep", "cut", "--hosts", "cluster")
     assert again.code == 0 and "already there: 4 done; 0 jobs to run" in again.err, again.err
-    assert login.ran() == ["1", "2", "3", "4"] and len(arrays(slurm, "cut")) == 1
+    assert login.ran() == [f"{name} {number}" for name in ("cut", "late") for number in (1, 2, 3, 4)]
+    assert len(arrays(slurm, "late")) == len(arrays(slurm, "cut")) == 1
+
+
+def test_a_login_node_without_submitit_is_told_with_the_repair(laptop: Ground, login: Ground, slurm: Slurm) -> None:
+    """Its own Python has none: doctor and the sweep say so. Another one is named in the site file, and all run."""
+    site(laptop, login)
+    laptop.sweep("four", f"echo {{n}} >> {login.project}/ran", "{n: 1..4}")
+    found = laptop.orch("doctor", "--host", "cluster").out
+    assert "no Python has it that could hand jobs to Slurm: /usr/bin/python3\torch setup --host cluster" in found
+    refused = laptop.orch("sweep", "four", "--hosts", "cluster")
+    assert refused.code == 1 and "4 jobs held: Slurm refuses it: submitit is not installed in" in refused.err
+    assert "orch setup --host cluster makes an environment with it" in refused.err, refused.err
+    site(laptop, login, f"    python: {sys.executable}")
+    assert laptop.orch("stop", "four").code == 0
+    assert laptop.orch("sweep", "four", "--hosts", "cluster").code == 0
+    assert login.ran() == ["1", "2", "3", "4"] and len(arrays(slurm, "four")) == 1
