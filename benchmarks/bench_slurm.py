@@ -6,7 +6,7 @@ that only the way into Slurm is measured. "in Slurm" is the time from the comman
 job. Then twelve begin, and all are asked for and stopped. The calls of squeue are counted by a program of that name
 which stands before the real one in the PATH of that one command. "noticed" is the time from the end of a job that
 `orch attach` waits for until that command has ended. Memory is the largest resident set of a command; the login node's
-agent and keeper are processes of their own. The files of a job are those in the home of the login node.
+agent and keeper, processes of their own, are not in it. The files of a job are those in the home of the login node.
 
 From the sizes that were measured follows what 100,000 jobs cost: a straight line (least squares) through the figures of
 each step and of memory, and how the cost grows, as the slope in a plot of logarithms (1: linear, above: worse) between
@@ -18,6 +18,7 @@ the two largest sizes. More is possible with `--sizes 1000 3000 10000 30000`, an
 from __future__ import annotations
 
 import argparse
+import contextlib
 import math
 import os
 import shutil
@@ -70,13 +71,24 @@ def orch(ground: Ground, *words: str, **variables: str) -> Run:
         child = subprocess.Popen(
             [*ORCH, *words], cwd=ground.project, env=env, stdin=subprocess.DEVNULL, stdout=said, stderr=said
         )
-        _, status, usage = os.wait4(child.pid, 0)
-        child.returncode = os.waitstatus_to_exitcode(status)
+        rss_mb = 0.0
+        while child.poll() is None:  # not by wait4(2), which counts the agent too: a laptop has it elsewhere
+            rss_mb = max(rss_mb, largest(child.pid))
+            time.sleep(0.005)
         wall = time.perf_counter() - began
         said.seek(0)
         if child.returncode:
             raise SystemExit(f"orch {' '.join(words)} ended with {child.returncode}:\n{said.read()[-2000:]}")
-    return Run(wall, usage.ru_maxrss / 1024)
+    return Run(wall, rss_mb)
+
+
+def largest(pid: int) -> float:
+    """Return the largest resident set that a process has had, MB; 0 once it has ended."""
+    with contextlib.suppress(OSError):
+        for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) / 1024
+    return 0.0
 
 
 def listed(slurm: Slurm) -> int:
