@@ -11,7 +11,7 @@
 # Nothing outside this folder is written: not your home, not your Python, not pip's cache.
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo test test-fast lint docs bench clean
+.PHONY: help env demo test test-fast lint docs bench soak clean
 .NOTPARALLEL:
 MAKEFLAGS += --no-print-directory
 
@@ -68,6 +68,10 @@ bench: env ## the budgets, with peers in the same run (PEERS=no leaves them out)
 	@$(BIN)/python benchmarks/bench_fleet.py
 	@$(BIN)/python benchmarks/bench_slurm.py
 	@$(BIN)/python benchmarks/bench_data.py
+
+soak: env ## all faults at random on real processes for SOAK_MINUTES=30; what was injected, lost and doubled
+	$(call say,Faults at random$(comma) for $(or $(SOAK_MINUTES),30) minutes)
+	@SOAK_MINUTES="$(SOAK_MINUTES)" SOAK_SEED="$(SOAK_SEED)" $(BIN)/python tests/jobs/soak.py
 comma := ,
 
 clean: ## delete .venv, ./demo and what the tools left

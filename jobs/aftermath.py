@@ -13,7 +13,7 @@ import time
 from typing import Any, Dict, Mapping, Optional
 
 from . import attempt, host, slurm
-from .atomic import read_json
+from .atomic import exists, read_json
 from .folder import Home, HostFolder, RunFolder
 from .holds import Hold, Holds, alike_reason, code_of, has_room, mark_sick
 from .lease import holding, is_held
@@ -80,7 +80,7 @@ def _follow(
     attempts = folder.home.attempts(folder.sweep, folder.job_id)  # none: the folder was deleted
     waits = any(Queue(folder.home, name).has(folder.sweep, folder.job_id) for name in folder.home.queue_hosts())
     newest = bool(attempts) and attempts[-1].attempt == folder.attempt
-    if not newest or os.path.exists(folder.stop) or waits:
+    if not newest or exists(folder.stop) or waits:
         return
     kind, evidence = str(failure["kind"]), str(failure.get("evidence", ""))
     if decision.action == HOLD:

@@ -48,6 +48,7 @@ class Agent:
     def __init__(self, source: BinaryIO) -> None:
         self.source = source
         self.collector: Optional[Collector] = None
+        self.failed = False  # a look broke off: what its collector thinks it has sent may not have arrived
         self.copying: Optional[int] = None  # descriptor of the lock of the data set that is being taken in
 
     def open(self, home: str, create: bool = True, courtesy: Optional[Dict[str, Any]] = None) -> Reply:
@@ -124,15 +125,16 @@ class Agent:
         """
         attempt.replay_spool(self.local)
         keeper = self._rouse()
-        if not self._collecting(known, others, since):
+        collector = self._collecting(known, others, since)
+        if collector is None:
             return {"again": True}
-        assert self.collector
-        names = self.home.sweep_names() if sweeps is None or self.collector.since is not None else sweeps
+        self.collector, self.failed = None, True
+        names = self.home.sweep_names() if sweeps is None or collector.since is not None else sweeps
         now = {name: stamp(self.home.sweep(name)) for name in names}
         changed = (name for name in names if now[name] != (stamps or {}).get(name, 0))
         yield [record for record in (read_json(self.home.sweep(name)) for name in changed) if record]
         batch = []
-        for report in self.collector.reports(sweeps):
+        for report in collector.reports(sweeps):
             batch.append(report)
             if len(batch) == CHUNK:
                 yield batch
@@ -143,10 +145,14 @@ class Agent:
             lines = read(self.home.journal, journal)
             told = {"lines": lines.events, "offset": lines.offset}
         place = {"keeper": keeper, "host": host.name(), "t": time.time()}
-        return {"journal": told, "since": self.collector.since, "stamps": now, **place}
+        self.collector, self.failed = collector, False
+        return {"journal": told, "since": collector.since, "stamps": now, **place}
 
-    def _collecting(self, known: Iterable[Any], others: Iterable[str], since: Optional[Dict[str, int]]) -> bool:
-        """See to a collector; False when it cannot go on from what the index has followed."""
+    def _collecting(self, known: Iterable[Any], others: Iterable[str], since: Optional[Reply]) -> Optional[Collector]:
+        """See to a collector; None when it cannot go on from what the index has followed."""
+        if self.failed and since is not None:
+            self.failed = False
+            return None
         if self.collector is None:
             from .collector import Collector
 
@@ -154,7 +160,7 @@ class Agent:
         self.collector.leave_to(others)
         if since is not None and not self.collector.follows():
             self.collector = None
-        return self.collector is not None
+        return self.collector
 
     def stop(self, jobs: List[Tuple[str, str]], grace: Optional[float] = None, by: str = "") -> Reply:
         """Stop jobs: those that wait are ended before they begin, those that run get a stop request and SIGTERM.

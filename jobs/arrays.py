@@ -26,7 +26,7 @@ import zipfile
 from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence
 
 from . import CONTRACT, slurm
-from .atomic import read_json, write_bytes, write_json
+from .atomic import move, read_json, write_bytes, write_json
 from .errors import OrchError
 from .folder import Home
 from .host import stranger
@@ -34,6 +34,9 @@ from .queue import Entry, Key
 
 SBATCH_LIMIT = 120.0  # seconds for one sbatch; a controller that restarts lets it wait
 STOP_NOTICE = 90  # seconds before its time limit at which Slurm tells the watcher; at most a third of the limit
+_START = (
+    600  # seconds on top of twice the time that the lab's history names: volumes are read first, file servers are slow
+)
 _COMPLAINT = "sbatch: error:"
 _NO_SUBMITIT = 3  # exit status of the program below
 
@@ -102,11 +105,11 @@ def publish(home: Home, host: str, identity: str, entries: Sequence[Entry]) -> A
     aside, folder = os.path.join(base, "." + token), os.path.join(base, token)
     name = "{}.{}".format(entries[0].key[0], token)
     array = Array(token, folder, name, time.time(), [entry.key for entry in entries], None)
-    os.makedirs(aside)
+    os.makedirs(aside, exist_ok=True)  # its name is ours alone
     write_bytes(os.path.join(aside, "jobs.jsonl"), b"\n".join([*(entry.line for entry in entries), b""]))
     about = {"contract": CONTRACT, "name": name, "at": array.at, "keys": array.keys, "job": None}
     write_json(os.path.join(aside, "array.json"), {**about, "home": home.path, "id": identity, "login": host})
-    os.rename(aside, folder)
+    move(aside, folder)
     return array
 
 
@@ -223,6 +226,7 @@ def _parameters(job: Mapping[str, Any], given: Mapping[str, Any], array: Array, 
     limit = needs.get("time_limit_s")
     own = int(limit + 2 * STOP_NOTICE) // 60 + 1 if limit else None
     minutes = min(filter(None, (own, given.get("time"))), default=None)  # who asks for less is begun earlier
+    minutes = minutes or _expected(job, given.get("partition"))
     notice = min(STOP_NOTICE, minutes * 60 // 3) if minutes else STOP_NOTICE  # else a short job is sent away at once
     output = os.path.join(array.folder, "out.txt")
     more = {"output": output, "signal": "B:USR2@{}".format(notice), "no-requeue": True}
@@ -239,6 +243,13 @@ def _parameters(job: Mapping[str, Any], given: Mapping[str, Any], array: Array, 
         "use_srun": False,
         "additional_parameters": {**more, **(given.get("options") or {})},
     }
+
+
+def _expected(job: Mapping[str, Any], partition: Optional[str]) -> Optional[int]:
+    """Minutes out of the lab's history, generously; None where it knows nothing, or Slurm not what it allows."""
+    seconds = job["placement"].get("expected_s")
+    most = slurm.longest(partition) if seconds else None
+    return min(int(2 * seconds + _START) // 60 + 1, most) if most else None
 
 
 def ship(home: Home, host: str) -> str:

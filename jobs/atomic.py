@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
-from typing import Any, Optional
+import time
+from typing import Any, Callable, Optional, TypeVar
+
+STALE_WAITS = (0.0, 0.01, 0.05, 0.2, 0.5)  # seconds before each new try of a call that met a stale handle
+NAMES_BELIEVED = 65.0  # seconds that an NFS client may believe a name absent (acdirmax is 60), and a little
+
+Value = TypeVar("Value")
 
 
 def canonical(value: Any) -> str:
@@ -73,7 +80,7 @@ def write_bytes(path: "str | os.PathLike[str]", data: bytes, sync: bool = True) 
             handle.flush()
             if sync:
                 os.fsync(handle.fileno())
-        os.replace(temporary, target)
+        move(temporary, target)
     except BaseException:
         _forget(temporary)
         raise
@@ -89,10 +96,83 @@ def write_json(path: "str | os.PathLike[str]", value: Any, sync: bool = True) ->
 def read_json(path: "str | os.PathLike[str]") -> Optional[Any]:
     """Return a JSON file's value, or None when it is missing, empty or not whole."""
     try:
-        with open(path, "rb") as handle:
-            return json.loads(handle.read())
+        return json.loads(read_bytes(path))
     except (FileNotFoundError, NotADirectoryError, ValueError):
         return None
+
+
+def read_bytes(path: "str | os.PathLike[str]") -> bytes:
+    """Return a file's content, also when another host replaces it just now.
+
+    Raises
+    ------
+    OSError
+        It cannot be read.
+    """
+
+    def read() -> bytes:
+        with open(path, "rb") as handle:
+            return handle.read()
+
+    return patiently(read)
+
+
+def exists(path: str) -> bool:
+    """Tell whether there is such a file; a stale handle is no answer."""
+    try:
+        patiently(lambda: os.stat(path))
+    except (OSError, ValueError):
+        return False
+    return True
+
+
+def patiently(call: Callable[[], Value]) -> Value:
+    """Call, and call again while a file server has lost track of the file (ESTALE: another host has just moved it).
+
+    Raises
+    ------
+    OSError
+        It has not found it again after a second, or the call failed in another way.
+    """
+    for wait in STALE_WAITS:
+        try:
+            return call()
+        except OSError as error:
+            if error.errno != errno.ESTALE:
+                raise
+        time.sleep(wait)
+    return call()
+
+
+def move(source: str, target: str) -> None:
+    """Rename (replacing a file) what nobody else knows by its name.
+
+    A file server whose first answer was lost is asked again, finds the work done and says that there is no such file.
+    That our name is gone is the proof that it was done; the client may believe for a while that the new one is absent.
+
+    Raises
+    ------
+    OSError
+        It was not renamed.
+    """
+    try:
+        os.replace(source, target)
+    except FileNotFoundError:
+        if os.path.lexists(source) or not os.path.isdir(os.path.dirname(target) or "."):
+            raise
+        deadline = time.monotonic() + NAMES_BELIEVED
+        while not os.path.lexists(target):
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)
+
+
+def forget(path: str) -> None:
+    """Delete a file that may be gone already."""
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        pass
 
 
 def sync_file(path: str) -> None:

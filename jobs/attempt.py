@@ -16,7 +16,7 @@ from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 
 from . import CONTRACT, begun, host, slurm
 from .aside import aside
-from .atomic import file_sha256, read_json, sync_file, sync_folder, write_json
+from .atomic import exists, file_sha256, move, patiently, read_json, sync_file, sync_folder, write_json
 from .errors import disk_error
 from .folder import HostFolder, RunFolder
 from .lease import is_held
@@ -45,16 +45,24 @@ def publish(folder: RunFolder, job: Mapping[str, Any], device: Mapping[str, Any]
     place = {"host": host.name(), "boot_id": host.boot_id(), "local": local.path}
     claim = {"token": token, **place, "at": time.time(), "device": dict(device)}
     try:
-        os.makedirs(os.path.dirname(folder.path), exist_ok=True)
-        os.mkdir(temporary)
-        write_plain(RunFolder(temporary).job, {**job, "attempt": folder.attempt, "claim": claim})
-        _reserve(RunFolder(temporary).exit)
-        os.close(os.open(RunFolder(temporary).log, os.O_WRONLY | os.O_CREAT, 0o666))  # a full disk may refuse it later
+        patiently(lambda: _fill(RunFolder(temporary), {**job, "attempt": folder.attempt, "claim": claim}))
         begun.note(folder)
-        os.rename(temporary, folder.path)
+    except OSError as error:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise disk_error(error, folder.path) from error
+    try:
+        patiently(lambda: move(temporary, folder.path))
     except OSError as error:
         return _lost_or_won(error, temporary, folder, token)
     return True
+
+
+def _fill(folder: RunFolder, job: Mapping[str, Any]) -> None:
+    """Its name is ours alone: whatever is there, we have made."""
+    os.makedirs(folder.path, exist_ok=True)
+    write_plain(folder.job, job)
+    _reserve(folder.exit)
+    os.close(os.open(folder.log, os.O_WRONLY | os.O_CREAT, 0o666))  # a full disk may refuse it later
 
 
 def _lost_or_won(error: OSError, temporary: str, folder: RunFolder, token: str) -> bool:
@@ -68,12 +76,12 @@ def _lost_or_won(error: OSError, temporary: str, folder: RunFolder, token: str) 
 
 def write_plain(path: str, value: Any) -> None:
     """Write a new JSON file that nobody reads yet (no temporary file, no sync)."""
-    with open(path, "x", encoding="utf-8") as handle:
+    with open(path, "w", encoding="utf-8") as handle:
         handle.write(json.dumps(value, ensure_ascii=False))
 
 
 def _reserve(path: str) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT, 0o666)
     try:
         os.posix_fallocate(descriptor, 0, EXIT_SIZE)
     finally:
@@ -97,12 +105,13 @@ def record_exit(folder: RunFolder, record: Mapping[str, Any], local: HostFolder,
         _write_exit(folder, record, sync)
     except OSError:
         os.makedirs(local.spool, 0o750, exist_ok=True)
-        write_json(local.spooled(folder), {"folder": folder.path, "record": dict(record)})
+        as_recorded = json.loads(_padded(record))  # whoever reads it here sees what will stand in the run folder
+        write_json(local.spooled(folder), {"folder": folder.path, "record": as_recorded})
     return True
 
 
 def _write_exit(folder: RunFolder, record: Mapping[str, Any], sync: bool = True) -> None:
-    data = _padded({"contract": CONTRACT, **record})
+    data = _padded(record)
     descriptor = os.open(folder.exit, os.O_WRONLY | os.O_CREAT, 0o666)
     try:
         if os.pwrite(descriptor, data, 0) < len(data):
@@ -133,7 +142,8 @@ def replay_spool(local: HostFolder) -> int:
     return arrived
 
 
-def _padded(record: Dict[str, Any]) -> bytes:
+def _padded(record: Mapping[str, Any]) -> bytes:
+    record = {"contract": CONTRACT, **record}
     data = json.dumps(record, ensure_ascii=False).encode("utf-8", "replace")
     if len(data) >= EXIT_SIZE:  # only the evidence is of free length
         short = {"kind": (record.get("failure") or {}).get("kind"), "evidence": "", "hint": ""}
@@ -204,7 +214,7 @@ def place_of(job: Any, local: HostFolder) -> HostFolder:
 
 def read_result(folder: RunFolder) -> "tuple[str, Optional[Dict[str, Any]]]":
     """Return (`valid`, result), (`invalid`, None) or (`none`, None)."""
-    if not os.path.exists(folder.result):
+    if not exists(folder.result):
         return "none", None
     result = _read_json(folder.result)
     valid = isinstance(result, dict) and result.get("contract") == CONTRACT and isinstance(result.get("values"), dict)
@@ -234,7 +244,7 @@ def evidence(folder: RunFolder, job: Mapping[str, Any], local: HostFolder) -> Ev
         exit_status=record["status"] if record else None,
         lock=lock,
         proof=proof,
-        stop=bool(record["stopped"]) if record else os.path.exists(folder.stop),
+        stop=bool(record["stopped"]) if record else exists(folder.stop),
         failure=_words(record),
     )
 

@@ -10,12 +10,15 @@ from __future__ import annotations
 
 import errno
 import os
+import time
 from typing import Dict, FrozenSet, List, Mapping, Optional, Tuple
 
 from . import host
+from .atomic import exists, forget
 from .folder import Home, RunFolder, listing
 
 Key = Tuple[str, str, int]  # sweep, job id, attempt
+LATELY = 600.0  # seconds: names are believed for one minute, and clocks differ
 Told = Dict[str, int]  # bytes of each list that were read, by `<host>/<file>`
 
 
@@ -46,18 +49,11 @@ def _open(parent: str) -> int:
             continue
     os.makedirs(parent, exist_ok=True)
     path = os.path.join(parent, "{}-{}".format(boot, os.urandom(4).hex()))
-    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL, 0o666)
+    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)  # the name is ours alone
     for name in names:
         if not name.startswith(boot):
-            _unlink(os.path.join(parent, name))
+            forget(os.path.join(parent, name))
     return descriptor
-
-
-def _unlink(path: str) -> None:
-    try:
-        os.unlink(path)
-    except FileNotFoundError:  # somebody else was faster
-        pass
 
 
 def ends(home: Home, others: FrozenSet[str]) -> Optional[Told]:
@@ -97,6 +93,12 @@ def between(home: Home, since: Mapping[str, int], until: Told) -> Optional[List[
     except (OSError, ValueError):
         return None
     return found
+
+
+def grew_lately(home: Home, lists: Told) -> bool:
+    """Tell whether a list has new lines: an NFS client may still believe that the folders they name are not there."""
+    paths = (os.path.join(home.begun(""), name) for name in lists)
+    return any(exists(path) and abs(time.time() - os.stat(path).st_mtime) < LATELY for path in paths)
 
 
 def _key(line: str) -> Key:

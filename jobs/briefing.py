@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Dict, Iterator, List, Mapping, Optional
 from . import CONTRACT, disktest, envs, host, limits
 from .aside import aside
 from .asking import unpack
-from .atomic import file_sha256, read_json, write_bytes, write_json
+from .atomic import file_sha256, move, read_json, write_bytes, write_json
 from .errors import ContractError, DataError, disk_error
 from .folder import Home
 from .homes import mask
@@ -176,7 +176,7 @@ def _check(folder: str, files: Mapping[str, str]) -> None:
 
 def _settle(beside: str, target: str) -> None:
     try:
-        os.rename(beside, target)
+        move(beside, target)
     except OSError:
         if not os.path.isdir(target):  # else somebody was faster, with the same content
             raise

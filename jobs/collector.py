@@ -12,7 +12,7 @@ from .folder import Home, HostFolder, RunFolder
 from .holds import Holds
 from .queue import Entry, Key, Queue
 from .spec import JobSpec
-from .state import ENDED, INTERRUPTED, QUEUED, Evidence, Verdict, judge
+from .state import ENDED, GONE, INTERRUPTED, QUEUED, Evidence, Verdict, judge
 from .waits import Waits
 
 Wanted = Optional[FrozenSet[str]]  # names of sweeps; None: all
@@ -47,16 +47,21 @@ class Collector:
         self.queue = Queue(home, host.name())
         self.known: Dict[Key, Known] = {}
         self._unsure: List[Key] = []  # perhaps begun, perhaps waiting
+        self._doubtful: Set[Key] = set()  # they waited when the index last heard, and may wait no more
         for sweep, job, number, offset, final in known:
             if offset is None:
                 self._unsure.append((sweep, job, number))
             else:
                 self.known[sweep, job, number] = Known(offset, bool(final))
+            if not (offset or final):
+                self._doubtful.add((sweep, job, number))
         self._since = since
         self._only: Wanted = None  # the sweeps for which `_since` holds
         self._others: FrozenSet[str] = frozenset()
         self._claimed: Dict[Key, str] = {}  # attempts of other machines
+        self._damaged: Set[Key] = set()  # told of as damaged
         self._queued: Set[Key] = set()  # they wait here: when they begin, a list says so
+        self._begun: Set[Key] = set()  # told of as begun; an old answer (NFS) does not make them wait again
         self._holds, self._waits = Holds(local), Waits(local)
         self._followed: List[Tuple[str, str]] = []  # jobs whose last attempt seen was followed by another on its own
         self._told: Set[Tuple[str, Wanted]] = set()  # batches told of, and for which sweeps
@@ -92,7 +97,7 @@ class Collector:
         for sweep, job_id in self._followed:  # in the queue when the folders were looked at, begun when the queue was
             yield from self._job(sweep, job_id)
         self._followed.clear()
-        late = late if noted is not None else self._about_to_appear(now)
+        late = late if noted is not None else self._hidden(now, only)
         appeared = [key for key in late or () if self._there(key)]
         for key in appeared:
             yield from self._unless_final(key)
@@ -106,18 +111,24 @@ class Collector:
         noted = begun.between(self.home, self._since, now)
         return None if noted is None else [key for key in noted if only is None or key[0] in only]
 
-    def _about_to_appear(self, now: Optional[begun.Told]) -> Optional[List[Key]]:
-        """Attempts that wait, for all we know, and are on a list already; None when the lists cannot be read."""
+    def _hidden(self, now: Optional[begun.Told], only: Wanted) -> Optional[List[Key]]:
+        """Attempts on a list that a look at every folder has not told of; None when the lists cannot be read.
+
+        They wait, for all we know: they are about to appear. Or the listing of their folder was an old one (NFS).
+        """
         named = begun.between(self.home, dict.fromkeys(now, 0), now) if now is not None else []
         if named is None:
             return None
-        waiting = (key for key in named if not self.known.get(key, Known(0, True)).final)
-        return [key for key in waiting if not self._there(key)]
+        named = [key for key in dict.fromkeys(named) if only is None or key[0] in only]
+        waiting = [key for key in named if not self.known.get(key, Known(0, True)).final]
+        about_to = [key for key in waiting if key in self._queued or not self._there(key)]
+        lately = now is not None and begun.grew_lately(self.home, now)
+        return about_to + [key for key in named if key not in self.known and (lately or self._there(key))]
 
     def _unended(self, noted: List[Key], only: Wanted) -> List[Key]:
         """Attempts that may have news."""
         unended = [key for key, known in self.known.items() if not known.final and key not in self._queued]
-        self._queued.update(key for key in unended if not self._there(key))
+        self._queued.update(key for key in unended if key not in self._begun and not self._there(key))
         self._queued.difference_update(noted)
         unsure, self._unsure = self._unsure, []
         return [key for key in dict.fromkeys((*unended, *unsure, *noted)) if only is None or key[0] in only]
@@ -136,12 +147,15 @@ class Collector:
 
     def _attempt(self, key: Key) -> Iterator[Dict[str, Any]]:
         self._queued.discard(key)
+        self._begun.add(key)
         folder = self.home.attempt(*key)
         job = read_job(folder)
         if job is None:
-            damage = Verdict("failed", "job.json is missing or not readable", "damaged run folder")
-            self.known[key] = Known(0, True)  # nothing more will be said in this connection
-            yield self._report(key, None, damage)
+            self.known[key] = Known(0, False)  # perhaps the file server does not show it yet
+            if key not in self._damaged:
+                self._damaged.add(key)
+                damage = Verdict("failed", "job.json is missing or not readable", "damaged run folder")
+                yield self._report(key, None, damage)
             return
         machine = teller_of(job)
         if machine != host.name():
@@ -155,9 +169,12 @@ class Collector:
         report["host"] = machine or report["host"]
         lines = _lines(folder, before.offset if before else 0)
         report.update(events=lines.events, offset=lines.offset)
-        if lines.damaged:
-            report["verdict"]["warning"] = "events.jsonl has {} damaged lines".format(lines.damaged)
         final = verdict.state in ENDED
+        damaged = lines.damaged
+        if final and before and before.offset:  # what earlier looks met counts too
+            damaged = _lines(folder, 0).damaged
+        if damaged:
+            report["verdict"]["warning"] = "events.jsonl has {} damaged lines".format(damaged)
         if unread or final:
             report["verdict"]["warning"] += _tampering(job)
         if final:
@@ -172,21 +189,35 @@ class Collector:
         same = (holds, waits) == (self._holds, self._waits)
         self._told = {told for told in self._told if told[0] in batches} if same else set()
         self._holds, self._waits = holds, waits
+        seen: Set[Key] = set()
         for name in batches:
             if (name, sweeps) in self._told:
                 continue
             self._told.add((name, sweeps))
             for entry in self.queue.entries(name):
+                seen.add(entry.key)
                 new = entry.key not in self.known or bool(holds.gpus) or entry.key[0] in holds.sweeps
                 new = new or waits.concern(entry.job)
                 if (sweeps is not None and entry.key[0] not in sweeps) or not new:
                     continue
-                if not os.path.isdir(self.queue.run_folder(entry.key).path):
+                if entry.key not in self._begun and not self._there(entry.key):
                     yield self._report(entry.key, entry.job, _waiting(entry, holds, waits))
                     self.known[entry.key] = Known(0, False)
                     self._queued.add(entry.key)
                 elif entry.key not in self.known:  # it began since the folders were looked at
                     yield from self._attempt(entry.key)
+        yield from self._gone(seen, sweeps)
+
+    def _gone(self, seen: Set[Key], sweeps: Wanted) -> Iterator[Dict[str, Any]]:
+        """Tell, once, of what no longer waits and never began: its batch was damaged, or a reboot gave it a new number.
+
+        Whether it waited here the index knows: entries of other hosts and homes are in doubt here, too.
+        """
+        asked = {key for key in self._doubtful if sweeps is None or key[0] in sweeps}
+        self._doubtful -= asked
+        for key in sorted(asked - seen):
+            if not os.path.isdir(self.queue.run_folder(key).path):
+                yield self._report(key, None, Verdict(GONE, "neither in the queue nor begun"))
 
     def _report(self, key: Key, spec: Optional[Dict[str, Any]], verdict: Verdict) -> Dict[str, Any]:
         return {

@@ -149,6 +149,7 @@ _ELSEWHERE = "choose another place: orch config home /path (for a host: `home: /
 _DISK = {
     errno.ENOSPC: ("the disk is full", "free some space, then run the same command again: nothing is lost"),
     errno.EDQUOT: ("your quota is used up", "free some space in your home, then run the same command again"),
+    errno.ESTALE: ("its file server has lost track of it", "run the same command again: nothing is lost"),
     errno.EROFS: ("the file system is read-only", _ELSEWHERE),
     errno.EACCES: ("you may not write there", _ELSEWHERE),
     errno.EPERM: ("you may not write there", _ELSEWHERE),

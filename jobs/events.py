@@ -13,6 +13,8 @@ import os
 import time
 from typing import Any, Dict, List, NamedTuple
 
+from .atomic import patiently
+
 _DECODER = json.JSONDecoder(parse_constant=lambda name: None)  # NaN and Infinity, which other writers may let through
 
 
@@ -81,11 +83,15 @@ def read(path: "str | os.PathLike[str]", offset: int = 0) -> Lines:
 
 def _read_from(path: "str | os.PathLike[str]", offset: int) -> bytes:
     try:
-        with open(path, "rb") as handle:
-            handle.seek(offset)
-            return handle.read()
+        return patiently(lambda: _bytes_from(path, offset))
     except FileNotFoundError:
         return b""
+
+
+def _bytes_from(path: "str | os.PathLike[str]", offset: int) -> bytes:
+    with open(path, "rb") as handle:
+        handle.seek(offset)
+        return handle.read()
 
 
 def _parse(line: bytes) -> "Dict[str, Any] | None":

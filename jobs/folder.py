@@ -22,6 +22,8 @@ import os
 import re
 from typing import Iterator, NamedTuple, Optional
 
+from .atomic import patiently
+
 _ATTEMPT = re.compile(r"attempt-(\d{2,})\Z")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,99}\Z")
 
@@ -343,6 +345,6 @@ def _temporary() -> str:
 def listing(path: str) -> "list[str]":
     """Names in a folder; none where there is no such folder."""
     try:
-        return os.listdir(path)
+        return patiently(lambda: os.listdir(path))
     except (FileNotFoundError, NotADirectoryError):
         return []

@@ -10,7 +10,7 @@ import threading
 from typing import Any, Dict, Iterator
 
 from . import CONTRACT
-from .atomic import read_json, write_bytes
+from .atomic import forget, read_json, write_bytes
 from .errors import ContractError, NoHome, disk_error
 from .folder import Home, HostFolder
 
@@ -64,7 +64,7 @@ def _make(home: Home, secret: str) -> Any:
             os.link(temporary, home.identity)  # fails when somebody was faster: theirs counts
         except FileExistsError:
             pass
-        os.unlink(temporary)
+        forget(temporary)
     except OSError as error:
         raise disk_error(error, home.path) from error
     return read_json(home.identity)

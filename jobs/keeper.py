@@ -11,10 +11,8 @@ import os
 import select
 import signal
 import socket
-import sys
 import time
-import traceback
-from typing import Any, Deque, Dict, Optional, Set
+from typing import Any, BinaryIO, Deque, Dict, Optional, Set
 
 from . import arrays, host, slurm, watcher
 from .aftermath import settle
@@ -24,9 +22,10 @@ from .handing import Handing
 from .holds import Holds, has_room
 from .homes import mask
 from .lease import holding, is_held, take
+from .logbook import log, log_trouble
 from .queue import Entry, Key, Queue, ring
 from .slots import Slots
-from .standing import close_all_but
+from .standing import close_all_but, open_standard_files
 from .waits import SLURM, InUse, Patience
 
 FOREIGN_WAIT = 1.0  # seconds between looks when the slots are held by jobs of another keeper
@@ -36,7 +35,6 @@ DISK_WAIT = 5.0  # seconds between tries when the disk refuses a run folder
 START_TRIES = 3  # a keeper that is killed before it has started anything is started again
 DEATH_WAIT = 2.0  # seconds that a killed keeper may take until it is gone
 READY_WAIT = 10.0  # seconds that a new keeper may take to come up
-LOG_LIMIT = 1 << 20  # bytes of keeper.log after which it begins anew
 
 
 class Ward:
@@ -68,7 +66,7 @@ class Keeper:
         self.handing = Handing(home, local, host.name(), log)  # what Slurm is to start
         self.wake = os.open(local.wake, os.O_RDWR | os.O_NONBLOCK)
 
-    def run(self, lock: int, tell: int) -> None:
+    def run(self, lock: int, tell: BinaryIO) -> None:
         """Work until the queue is empty, then leave.
 
         Whoever started us hears of it through `tell` when the first watchers live: should we be killed before, it is
@@ -76,7 +74,8 @@ class Keeper:
         """
         self._read_batches()
         self._fill()
-        _say_ready(tell)
+        if not tell.closed:
+            _say_ready(tell)
         while True:
             wait = self._fill()
             if self.owed or not self._waits_for_people():
@@ -278,6 +277,12 @@ class Keeper:
         self.due.appendleft(entry)
         self.refused_until = time.monotonic() + seconds
 
+    def let_go(self) -> None:
+        """Leave the watchers to themselves."""
+        os.close(self.wake)
+        for ward in self.wards.values():
+            ward.talk.close()
+
     def _reap(self) -> None:
         try:
             while os.waitpid(-1, os.WNOHANG)[0]:
@@ -339,39 +344,43 @@ def _live(home: Home, local: HostFolder, tell: int) -> None:
         os.setsid()
         signal.pthread_sigmask(signal.SIG_SETMASK, [])  # a watcher that starts a keeper has some blocked
         close_all_but({tell})
-        _open_standard_files(local.keeper_log)
+        open_standard_files(local.keeper_log)
         os.umask(mask(home.path))
         os.chdir("/")
         lock = take(local.keeper_lock)
         if lock is not None:
             watcher.preload()
-            Keeper(home, local).run(lock, tell)
+            with open(tell, "wb", buffering=0) as told:
+                while not _work(home, local, lock, told):
+                    time.sleep(DISK_WAIT)
     except BaseException:
-        traceback.print_exc()
+        log_trouble()
     finally:
         os._exit(0)
 
 
-def _say_ready(tell: int) -> None:
+def _work(home: Home, local: HostFolder, lock: int, tell: BinaryIO) -> bool:
+    """Serve until the queue is empty; False when the home refused a look (ESTALE, EIO): another keeper must go on.
+
+    To the watchers it is as if their keeper had been killed; there may be none that could start another one.
+    """
+    keeper = Keeper(home, local)
     try:
-        os.write(tell, b"r")
+        keeper.run(lock, tell)
+    except OSError:
+        log_trouble()
+        keeper.let_go()
+        tell.close()
+        return False
+    return True
+
+
+def _say_ready(tell: BinaryIO) -> None:
+    try:
+        tell.write(b"r")
     except OSError:  # whoever started us was killed meanwhile
         pass
-    os.close(tell)
-
-
-def _open_standard_files(path: str) -> None:
-    os.open(os.devnull, os.O_RDONLY)  # the lowest free descriptor: 0
-    begin_anew = os.path.exists(path) and os.path.getsize(path) > LOG_LIMIT
-    os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | (os.O_TRUNC if begin_anew else 0), 0o600)
-    os.dup2(1, 2)
-    sys.stderr = open(2, "w", buffering=1, closefd=False)  # noqa: SIM115  (for the life of the process)
-
-
-def log(text: str) -> None:
-    """Add a line to the keeper's log."""
-    stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-    sys.stderr.write("{} {}\n".format(stamp, text))
+    tell.close()
 
 
 def _drain(descriptor: int) -> None:

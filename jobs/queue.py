@@ -14,7 +14,7 @@ import time
 from typing import Any, Dict, Iterable, Iterator, List, NamedTuple, Optional, Tuple
 
 from . import CONTRACT, host
-from .atomic import write_bytes
+from .atomic import forget, move, patiently, read_bytes, write_bytes
 from .errors import ContractError
 from .folder import Home, RunFolder
 
@@ -62,7 +62,8 @@ class Queue:
     def batches(self) -> List[str]:
         """Names of all batches, oldest first."""
         try:
-            return sorted(name for name in os.listdir(self.folder) if name.endswith(".jsonl"))
+            names = patiently(lambda: os.listdir(self.folder))
+            return sorted(name for name in names if name.endswith(".jsonl"))
         except FileNotFoundError:
             return []
 
@@ -98,8 +99,7 @@ class Queue:
 
     def _read(self, batch: str) -> Tuple[Dict[str, Any], List[Entry]]:
         try:
-            with open(os.path.join(self.folder, batch), "rb") as handle:
-                header, *lines = handle.read().splitlines()
+            header, *lines = read_bytes(os.path.join(self.folder, batch)).splitlines()
             return dict(json.loads(header)), [Entry(batch, _key(line), line) for line in lines]
         except FileNotFoundError:
             return {}, []
@@ -139,8 +139,7 @@ class Queue:
 
     def _bytes(self, batch: str) -> bytes:
         try:
-            with open(os.path.join(self.folder, batch), "rb") as handle:
-                return handle.read()
+            return read_bytes(os.path.join(self.folder, batch))
         except FileNotFoundError:
             return b""
 
@@ -157,15 +156,12 @@ class Queue:
 
     def set_aside(self, batch: str) -> str:
         """Rename a damaged batch, so that it stops nobody; return its new name."""
-        os.replace(os.path.join(self.folder, batch), os.path.join(self.folder, batch + ".damaged"))
+        move(os.path.join(self.folder, batch), os.path.join(self.folder, batch + ".damaged"))
         return batch + ".damaged"
 
     def delete(self, batch: str) -> None:
         """Delete a batch all of whose entries have been served."""
-        try:
-            os.unlink(os.path.join(self.folder, batch))
-        except FileNotFoundError:
-            pass
+        forget(os.path.join(self.folder, batch))
 
 
 def ring(path: str) -> bool:

@@ -13,7 +13,7 @@ import time
 from typing import Any, Dict, Iterator, Optional
 
 from . import host
-from .atomic import read_json, write_json
+from .atomic import move, read_json, write_json
 from .errors import OrchError, disk_error
 
 PAUSE = 0.05  # seconds between tries
@@ -42,7 +42,8 @@ def shared_lock(path: str, wait: float = 20.0, expiry: float = 600.0) -> Iterato
     token = os.urandom(8).hex()
     mine = "{}.{}".format(path, token)
     try:
-        os.mkdir(mine)
+        with contextlib.suppress(FileExistsError):  # its name is ours alone: a server asked twice says so
+            os.mkdir(mine)
         write_json(_owner_file(mine), _identity(token), sync=False)
     except OSError as error:
         raise disk_error(error, path) from error
@@ -64,7 +65,7 @@ def _take(path: str, mine: str, token: str, wait: float, expiry: float) -> None:
     deadline = time.monotonic() + wait
     while True:
         try:
-            os.rename(mine, path)  # refused while `path` stands: it is never empty
+            move(mine, path)  # refused while `path` stands: it is never empty
             return
         except OSError as error:
             holder = owner(path)

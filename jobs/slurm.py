@@ -38,6 +38,7 @@ _REASONS = {
     "InvalidQOS": "its QOS is not valid",
     "Dependency": "another job must end first",
 }
+_YEAR = 525_600  # minutes
 _LIMITS = re.compile(r"(Assoc|QOS|MaxJob|MaxCpu|MaxGRES|MaxTRES)")
 
 
@@ -239,3 +240,23 @@ def capacity(partition: Optional[str] = None) -> "Tuple[int, int]":
     nodes = {row[0]: row for row in (line.split("|") for line in told.splitlines()) if len(row) == 3}
     cards = sum(int(count) for row in nodes.values() for count in re.findall(r"gpu:(?:[^:,(]+:)?(\d+)", row[2]))
     return sum(int(row[1].rstrip("+")) for row in nodes.values()), cards
+
+
+def longest(partition: Optional[str] = None) -> Optional[int]:
+    """Return the minutes that a job may take in a partition (None: the default one); None when Slurm does not say.
+
+    Slurm's words are `infinite`, or `[days-]hours:minutes:seconds` without leading zeros (sinfo(1), `%l`).
+    """
+    try:
+        told = run(["sinfo", "-h", "-o", "%R|%P|%l", *(["-p", partition] if partition else [])])
+    except OrchError:
+        return None
+    rows = [line.split("|") for line in told.splitlines() if line.count("|") == 2]
+    found = next((row[2] for row in rows if partition or row[1].endswith("*")), "")
+    if found == "infinite":
+        return _YEAR
+    match = re.match(r"(?:(\d+)-)?(?:(\d+):)?(\d+):\d\d\Z", found)
+    if not match:
+        return None
+    days, hours, minutes = (int(part or 0) for part in match.groups())
+    return (days * 24 + hours) * 60 + minutes

@@ -1,4 +1,4 @@
-"""How a watcher stands among processes: the signals it waits for, the orphans it adopts, the descriptors it keeps."""
+"""How keeper and watcher stand among processes: the signals waited for, the orphans adopted, the descriptors kept."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ ENDING = {signal.SIGTERM, signal.SIGINT, signal.SIGUSR2} if os.name == "posix" e
 # the 30 s after which Slurm kills (slurm.conf(5), KillWait), so that its end is still recorded.
 NOTICE_GRACE, KILL_GRACE = 60.0, 20.0
 WATCHED = {signal.SIGCHLD, signal.SIGHUP, *ENDING} if os.name == "posix" else set()
+LOG_LIMIT = 1 << 20  # bytes of keeper.log after which it begins anew
 
 
 def slurm_grace(number: int) -> float:
@@ -40,3 +41,12 @@ def close_all_but(keep: Set[int]) -> None:
                 os.close(int(name))
             except OSError:  # the one that listed the folder
                 pass
+
+
+def open_standard_files(log: str) -> None:
+    """Read nothing, write into a log, once all descriptors are closed."""
+    os.open(os.devnull, os.O_RDONLY)  # the lowest free descriptor: 0
+    begin_anew = os.path.exists(log) and os.path.getsize(log) > LOG_LIMIT
+    os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | (os.O_TRUNC if begin_anew else 0), 0o600)
+    os.dup2(1, 2)
+    sys.stderr = open(2, "w", buffering=1, closefd=False)  # noqa: SIM115  (for the life of the process)

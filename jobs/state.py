@@ -24,6 +24,7 @@ from typing import Any, Dict, NamedTuple, Optional
 
 QUEUED, RUNNING, DONE, FAILED = "queued", "running", "done", "failed"
 STOPPED, INTERRUPTED, UNREACHABLE = "stopped", "interrupted", "unreachable"
+GONE = "gone"  # no state: what waited stands in the queue no more and has not begun (`collector`)
 STATES = (QUEUED, RUNNING, DONE, FAILED, STOPPED, INTERRUPTED, UNREACHABLE)
 ENDED = frozenset({DONE, FAILED, STOPPED, INTERRUPTED})  # a new attempt may begin
 HOLES = frozenset({FAILED, STOPPED, INTERRUPTED})  # ended without counting: the same sweep again fills them

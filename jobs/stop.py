@@ -9,7 +9,7 @@ import time
 from typing import Any, Callable, Optional, Tuple
 
 from . import host, slurm
-from .atomic import read_json, write_json
+from .atomic import exists, read_json, write_json
 from .folder import HostFolder, RunFolder
 
 GRACE = 30.0  # seconds between SIGTERM and SIGKILL when the stop request names none
@@ -44,7 +44,7 @@ def _kill_time(folder: RunFolder, now: float) -> float:
 
 def grace_of(folder: RunFolder) -> Optional[float]:
     """Return the seconds between SIGTERM and SIGKILL that a stop request names, None when there is no request."""
-    if not os.path.exists(folder.stop):
+    if not exists(folder.stop):
         return None
     wish = read_json(folder.stop)
     grace = wish.get("grace", GRACE) if isinstance(wish, dict) else GRACE

@@ -15,16 +15,17 @@ import socket
 import struct
 import sys
 import time
-import traceback
 from typing import Any, Callable, Dict, List, NamedTuple, NoReturn, Optional, TypeVar
 
 from . import host, slurm, stop
 from .aftermath import decided, follow
+from .atomic import patiently
 from .attempt import handed_in, publish, read_result, record_exit
 from .errors import OrchError
 from .failure import Proof, diagnose
 from .folder import Home, HostFolder, RunFolder
 from .lease import take
+from .logbook import log_trouble
 from .lookout import Lookout
 from .proofs import lost_card, memory_kill, oom_counter, oom_kills, silent_disk
 from .slots import Lease
@@ -123,8 +124,8 @@ class Watch:
         self.limit_at = time.monotonic() + limit if limit else None
         self.began = time.time()
         try:
-            os.chdir(self.job["cwd"])  # ours too: nobody else lives in this process
-            self.child = spawn(argv, environment, self.folder.log)
+            patiently(lambda: os.chdir(self.job["cwd"]))  # ours too: nobody else lives in this process
+            self.child = patiently(lambda: spawn(argv, environment, self.folder.log))
         except (OSError, ValueError) as error:
             self._say_why_not(argv, error)
         finally:
@@ -319,7 +320,7 @@ def _live(home: Home, local: HostFolder, lease: Lease, talk: socket.socket, orph
         else:
             orphaned()
     except BaseException:
-        traceback.print_exc()  # into the keeper's log
+        log_trouble()
         orphaned()
     finally:
         os._exit(0)
@@ -368,7 +369,7 @@ def _try(work: Callable[[], Value], instead: Value) -> Value:
     try:
         return work()
     except Exception:
-        traceback.print_exc()
+        log_trouble()
         return instead
 
 

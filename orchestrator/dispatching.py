@@ -17,6 +17,7 @@ from .fleet import Fleet
 from .places import Place
 from .planning import Prepared
 from .store import Index
+from .sweep import TRAINER
 from .words import counted
 
 
@@ -89,6 +90,8 @@ def spread(index: Index, places: Mapping[str, Place], prepared: Prepared, due: S
     outcome = placement.place(placement.blocks_of(due), offers)
     lines = tuple(placement.describe(outcome)) if due and not here else ()
     specs = tuple(due) if here else _made_for(prepared, due, outcome)
+    if prepared.plan.sweep.kind == TRAINER:  # it can go on from a checkpoint when the guess was wrong
+        specs = _expecting(specs, outcome, {offer.host: offer.seconds for offer in offers})
     return Spread(specs, outcome.hosts, lines, outcome, {offer.host: offer for offer in offers})
 
 
@@ -125,6 +128,17 @@ def _made_for(prepared: Prepared, due: Sequence[JobSpec], outcome: placement.Pla
             placement={"host": outcome.hosts[spec.id], "reason": outcome.reasons[spec.id]},
         )
         for spec in due
+    )
+
+
+def _expecting(
+    specs: Sequence[JobSpec], outcome: placement.Placed, seconds: Mapping[str, float | None]
+) -> tuple[JobSpec, ...]:
+    """Say in each job how long it takes on its host, where the lab's history knows: what Slurm is asked for follows."""
+    told = ((spec, seconds[outcome.hosts[spec.id]]) for spec in specs)
+    return tuple(
+        replace(spec, placement={**spec.placement, "expected_s": round(known, 1)}) if known else spec
+        for spec, known in told
     )
 
 

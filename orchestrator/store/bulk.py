@@ -12,10 +12,11 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from jobs.errors import ContractError
+from jobs.state import GONE
 
 from . import series
 from .attempt import Attempt
-from .records import recount, sweep_id
+from .records import drop_waiting, recount, sweep_id
 
 _CASE_COLUMNS = frozenset({"case", "class", "group", "status", "dice", "slice_dice"})
 _LIMIT = 1 << 63  # SQLite's integers have 64 bits
@@ -46,6 +47,9 @@ class Batch:
         except (KeyError, TypeError, ValueError) as error:
             raise ContractError(f"a report breaks the contract: {error!r}", "is the host's orch the same?") from error
         self._touched.add(job)
+        if state == GONE:
+            drop_waiting(self._connection, job, number, str(report.get("host")))
+            return
         self._take(Attempt(self._connection, job, number), report, state)
 
     def finish(self) -> None:

@@ -1,7 +1,8 @@
 """What an index says, free of row numbers: two indexes made from the same run folders must say the same.
 
 Left out, because it is the memory of this machine and not of the hosts: when a host was last seen, the last known state
-of an unreachable attempt, and how far the journal was read.
+of an unreachable attempt, how far the journal was read, and by what an attempt without an exit record was proved ended:
+a free lock at first, the boot since then.
 """
 
 from __future__ import annotations
@@ -100,6 +101,8 @@ def _attempts(connection: sqlite3.Connection) -> Iterator[tuple[tuple[Any, ...],
         says = dict(zip(columns, values, strict=True))
         for name in _JSON:
             says[name] = json.loads(says[name] or "null")
+        if says["final"] and says["exit"] is None:
+            says["reason"] = says["warning"] = ""
         yield ("attempt", sweep, job, number), says
 
 

@@ -7,7 +7,7 @@ import sqlite3
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from jobs.state import UNREACHABLE
+from jobs.state import QUEUED, UNREACHABLE
 
 # Of several attempts exactly one counts: the first done one that no fence excludes (its host was declared dead, or a
 # person asked for another run of the same cell).
@@ -25,6 +25,14 @@ WHERE id = ?
 def recount(connection: sqlite3.Connection, jobs: Iterable[int]) -> None:
     """Decide anew, for each job (row id), which attempt is the newest and which one counts."""
     connection.executemany(_RECOUNT, [(job,) for job in jobs])
+
+
+def drop_waiting(connection: sqlite3.Connection, job: int, number: int, host: str) -> None:
+    """Forget an attempt that waited on a host, and of which that host says that it waits no more and did not begin."""
+    connection.execute(
+        "DELETE FROM attempt WHERE job_id = ? AND number = ? AND host = ? AND state = ? AND exit IS NULL",
+        (job, number, host, QUEUED),
+    )
 
 
 def record_sweep(connection: sqlite3.Connection, record: Mapping[str, Any]) -> None:

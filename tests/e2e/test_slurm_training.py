@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -58,6 +59,8 @@ def test_a_training_that_slurm_sends_away_ends_with_the_same_numbers(ground: Gro
     slurm.ask("scancel", "--batch", "--signal=USR2", *slurm.ask("squeue", "-h", "-r", "-o", "%i").split())
     assert ground.orch("attach", "cut", timeout=300).code == 0
     train(ground, "whole")
+    (limit,) = set(until(lambda: slurm.ask("squeue", "-h", "-o", "%l").split(), what="it is in Slurm"))
+    assert re.fullmatch(r"1\d:00", limit), "twice the time that the first one took, and ten minutes"
     assert ground.orch("attach", "whole", timeout=300).code == 0
     told = ground.orch("why", "identity/0", "--sweep", "cut").out
     assert "Slurm took back what it had given -> retried from its last checkpoint -> done" in told, told

@@ -128,7 +128,10 @@ class LocalHost:
             return []
         locks = [line.split() for line in Path("/proc/locks").read_text().splitlines() if "->" not in line]
         pids = [int(words[4]) for words in locks if words[1] == "FLOCK" and words[5].endswith(":" + inode)]
-        return [pid for pid in pids if host.is_alive(pid, None)]
+        ours = [
+            pid for pid in pids if host.has_variable(pid, "ORCH_LOCAL", str(self.root))
+        ]  # inodes of other disks too
+        return [pid for pid in ours if host.is_alive(pid, None)]
 
     def identity(self, job: dict[str, Any], attempt: int = 1) -> dict[str, Any]:
         """Return what the attempt's lock file says of watcher and job, once the job has been started."""

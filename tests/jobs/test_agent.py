@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from local_host import LocalHost, sh, until
 
+from jobs.attempt import read_exit
 from jobs.errors import ContractError, NotFound, OrchError, UsageError
 
 RECORD = {"contract": 1, "name": "s", "created": 1.0, "updated": 1.0, "cells": []}
@@ -115,6 +116,36 @@ def test_news_come_once(host: LocalHost) -> None:
         assert len([report for chunk in wire.stream("collect") for report in chunk]) == 1
 
 
+def test_damaged_events_are_told_at_the_end_whichever_look_met_them(host: LocalHost) -> None:
+    """Injected: a line that is no event, taken in while the job ran. Told: with its last report, too."""
+    script = 'echo nonsense >> "$ORCH_RUN/events.jsonl"; until [ -e go ]; do sleep 0.02; done'
+    job = host.job("a", sh(script))
+    host.submit(job)
+    until(lambda: host.report(job)["verdict"].get("warning") == "events.jsonl has 1 damaged lines")
+    (host.work / "go").touch()
+    until(lambda: host.state(job) == "done")
+    assert host.report(job)["verdict"]["warning"] == "events.jsonl has 1 damaged lines"
+
+
+def test_what_left_the_queue_without_beginning_is_told_once(host: LocalHost) -> None:
+    """Injected: the batch of a job that waits loses its end, as on a disk that broke. Told: that it waits no more."""
+    jobs = [host.job("a", ("/bin/sleep", "60")), host.job("b", ("/bin/true",))]
+    host.submit(jobs[0], parallel=1)
+    host.submit(jobs[1])
+    until(lambda: host.states() == ["queued", "running"])
+    batch = sorted(Path(host.home.queue(host.about["host"])).iterdir())[-1]
+    batch.write_bytes(batch.read_bytes()[:-9])
+    known = [["s", job["id"], 1, 0, False] for job in jobs]
+    with host.connect() as wire:
+        told = [
+            [(one["job"], one["verdict"]["state"]) for one in chunk] for chunk in wire.stream("collect", known=known)
+        ]
+        assert sorted(told[-1]) == sorted([(jobs[0]["id"], "running"), (jobs[1]["id"], "gone")])
+        assert "gone" not in str(list(wire.stream("collect")))
+    host.submit(jobs[1])
+    assert host.state(jobs[1]) == "queued"
+
+
 def test_what_was_edited_after_the_end_is_told(host: LocalHost) -> None:
     job = host.job("a", sh('echo \'{"contract":1,"values":{"dice":0.5}}\' > "$ORCH_RUN/result.json"'))
     assert host.run(job)["verdict"]["warning"] == ""
@@ -206,3 +237,17 @@ def test_an_operating_system_error_in_any_verb_is_translated(host: LocalHost, ve
         list(host.wire.stream(verb, **arguments.get(verb, {})))
     assert caught.value.code in {"DISK", "NOT_FOUND"}
     assert host.wire.call("probe")["contract"] == 1
+
+
+def test_a_look_that_broke_off_is_told_again(host: LocalHost) -> None:
+    """Injected: once, a folder of runs that cannot be listed, after another sweep was looked at. Lost: no report."""
+    job = host.job("a", ("/bin/true",))
+    host.submit(job)
+    until(lambda: read_exit(host.folder(job)), what="it has ended")
+    host.settle()
+    loop = Path(host.home.runs, "zz")
+    loop.symlink_to(loop)
+    with pytest.raises(OrchError, match="symbolic links"):
+        host.collect()
+    loop.unlink()
+    assert host.state(job) == "done"

@@ -145,6 +145,20 @@ def test_a_record_that_cannot_be_written_is_spooled_counts_at_once_and_comes_hom
     assert replay_spool(local) == 0
 
 
+@pytest.mark.parametrize("evidence", ["short", "é" * 5000])
+def test_a_spooled_record_reads_like_the_one_that_comes_home(
+    published: RunFolder, local: HostFolder, evidence: str
+) -> None:
+    """Else the index, which has read the one, would differ from the run folder, which holds the other."""
+    away = published.path + ".away"
+    Path(published.path).rename(away)
+    record_exit(published, {**RECORD, "status": 4, "failure": {"kind": "unknown", "evidence": evidence}}, local)
+    Path(away).rename(published.path)
+    spooled = read_exit(published, local)
+    assert replay_spool(local) == 1
+    assert spooled == read_exit(published) and spooled
+
+
 def test_half_written_spool_files_stop_nobody(published: RunFolder, local: HostFolder) -> None:
     Path(local.spool).mkdir()
     for name, text in {"a.json": "{", "b.json": "[]", "c.json": '{"folder": 3}', "d.json": '{"x": 1}'}.items():

@@ -257,6 +257,20 @@ def test_a_job_that_a_full_look_found_running_is_followed_to_its_end(orch_home: 
     assert states(collector) == ["done"]
 
 
+def test_a_folder_that_a_file_server_shows_before_its_files_is_told_of_again(orch_home: Home, tmp_path: Path) -> None:
+    """Injected: an attempt whose job.json is not to be seen at two looks (NFS), then is. Lost: nothing."""
+    local = HostFolder(str(tmp_path / "local"))
+    job = JobSpec("s", "a", {}, Cell("command", {}), ("/bin/true",), str(tmp_path)).to_json()
+    folder = orch_home.attempt("s", job["id"], 1)
+    assert publish(folder, job, {}, local)
+    record_exit(folder, {"status": 0, "stopped": False, "began": True, "started": 1.0, "ended": 2.0}, local)
+    shutil.move(folder.job, tmp_path / "aside")
+    collector = Collector(orch_home, local, [])
+    assert [states(collector) for _ in range(2)] == [["failed"], []]
+    shutil.move(tmp_path / "aside", folder.job)
+    assert [states(collector) for _ in range(2)] == [["done"], []]
+
+
 def states(collector: Collector) -> list[str]:
     return [report["verdict"]["state"] for report in collector.reports()]
 

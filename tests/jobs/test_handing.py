@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from ground import until
@@ -131,3 +132,29 @@ def test_what_leaves_without_having_begun_is_told_by_how_it_ended(keeper: Handin
         assert cluster.sizes == ([1] if count < handing.TRIES - 1 else [])
     assert "3 Slurm jobs ended before it began" in Holds(keeper.local).sweeps["s"].reason
     assert arrays.arrays(keeper.home, "login") == []
+
+
+@pytest.mark.parametrize(
+    ("partition", "more", "minutes"),
+    [
+        ("1-00:00:00", {}, 111),  # twice 50 minutes, ten for the start, rounded up
+        ("1:30:00", {}, 90),  # no more than the partition allows
+        ("infinite", {}, 111),
+        ("infinite", {"placement": {"slurm": {"time": 240}, "expected_s": 3000}}, 240),
+        ("infinite", {"resources": {"time_limit_s": 600}}, 14),
+        ("infinite", {"placement": {"slurm": {}}}, None),
+        ("n/a", {}, None),  # a Slurm that does not say what it allows
+    ],
+)
+def test_a_training_asks_for_the_time_that_history_names(
+    orch_home: Home, tmp_path: Path, cluster: Cluster, partition: str, more: dict[str, Any], minutes: int | None
+) -> None:
+    cluster.set("partitions", f"slow|slow|1:00\ngpu|gpu*|{partition}\n")
+    local = HostFolder(str(tmp_path / "place"))
+    Path(local.path).mkdir()
+    keeper = Handing(orch_home, local, "login", lambda text: None)
+    about = {"sweep": "s", "id": "0" * 16, "attempt": 1, "placement": {"slurm": {}, "expected_s": 3000}}
+    job = {**about, "resources": {"cpus": 1}, "argv": [sys.executable], **more}
+    keeper.add(Entry("batch", ("s", "0" * 16, 1), json.dumps(job).encode()))
+    keeper.tend()
+    assert cluster.sizes == [1] and cluster.minutes == minutes

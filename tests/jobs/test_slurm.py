@@ -49,8 +49,18 @@ def test_cards_are_counted_once_for_each_node(program: Program) -> None:
     assert slurm.capacity("gpu") == (104, 6)
 
 
+@pytest.mark.parametrize(
+    ("told", "minutes"),
+    [("2-12:30:00", 3630), ("8:00:00", 480), ("30:00", 30), ("infinite", 525_600), ("n/a", None), ("", None)],
+)
+def test_what_a_partition_allows(program: Program, told: str, minutes: int | None) -> None:
+    program("sinfo", f"#!/bin/sh\necho 'gpu|gpu|{told}'")
+    assert slurm.longest("gpu") == minutes and slurm.longest() is None
+
+
 def test_a_program_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(OrchError, match="sinfo cannot be started"):
         slurm.capacity()
+    assert slurm.longest() is None
     assert slurm.endings("1") == {} and not slurm.cancel(["1_0"]) and slurm.cancel([])

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from local_host import LocalHost, sh, until
+from local_host import LocalHost, fill, sh, until
 
 from jobs import host as machine
 from jobs.attempt import read_exit
@@ -289,3 +289,25 @@ def test_a_home_that_is_away_at_the_end_gets_its_record_later(host: LocalHost) -
     host.wire.call("open", home=host.home.path)
     assert record(host, job)["status"] == 5
     assert host.state(job) == "failed"
+
+
+def test_an_exit_that_no_disk_takes_waits_for_room(
+    small_disk: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Injected: home, host-local folder and log on one full disk, the record's reservation gone. Lost: nothing."""
+    monkeypatch.setenv("ORCH_LOCAL", str(small_disk / "local"))
+    host = LocalHost(small_disk / "home", small_disk / "local", tmp_path)
+    try:
+        job = host.job("a", sh("exec sleep 600"))
+        pid = begin(host, job)["job"][0]
+        os.truncate(host.folder(job).exit, 0)
+        fill(small_disk / "filler")
+        os.kill(pid, signal.SIGKILL)
+        until(lambda: not machine.is_alive(pid, None), what="the job is gone")
+        time.sleep(0.5)  # the watcher tries
+        assert is_held(host.local.attempt_lock(host.folder(job)))
+        (small_disk / "filler").unlink()
+        until(lambda: read_exit(host.folder(job)), what="recorded")
+        assert record(host, job)["signal"] == signal.SIGKILL
+    finally:
+        host.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +14,7 @@ from pathlib import Path
 base, text = Path({base!r}), Path(sys.argv[-1]).read_text()
 count = int(re.search(r"--array=0-(\\d+)", text).group(1)) + 1
 name = re.search(r"--job-name=(.+)", text).group(1)
+(base / "text").write_text(text)
 with open(base / "asked", "a") as asked:
     asked.write(f"{{count}} ")
 if (base / "down").exists():
@@ -54,6 +56,7 @@ class Cluster:
         program("squeue", _SQUEUE.format(base=base))
         program("scontrol", "#!/bin/sh\necho 'MaxArraySize = 1001'\n")
         program("sacct", "#!/bin/sh\nexit 1\n")
+        program("sinfo", f"#!/bin/sh\ncat {base}/partitions\n")
 
     @property
     def sizes(self) -> list[int]:
@@ -61,6 +64,12 @@ class Cluster:
         found = [int(word) for word in (self.base / "asked").read_text().split()]
         fresh, self.seen = found[getattr(self, "seen", 0) :], len(found)
         return fresh
+
+    @property
+    def minutes(self) -> int | None:
+        """The time that was asked for last."""
+        found = re.search(r"--time=(\d+)", (self.base / "text").read_text())
+        return int(found[1]) if found else None
 
     @property
     def tasks(self) -> list[str]:
@@ -76,7 +85,7 @@ class Cluster:
             ended.writelines(line.replace("|PENDING|", f"|{how}|") for line in gone if how)
 
     def set(self, name: str, text: str = "") -> None:
-        """Write one of its files: `limit`, `refuse` (what sbatch says), `silent`, `down`."""
+        """Write one of its files: `limit`, `refuse` (sbatch's word), `silent`, `down`, `partitions` (sinfo's word)."""
         (self.base / name).write_text(text)
 
     def unset(self, *names: str) -> None:

@@ -157,3 +157,14 @@ def test_a_report_that_says_too_little_is_refused_whole(index: Index, report: Ma
     with pytest.raises(ContractError):
         index.ingest([report(A), bad])
     assert index.jobs() == []
+
+
+def test_what_waits_no_more_and_never_began_is_forgotten(index: Index, report: Make) -> None:
+    """Its host says so: another host or home cannot, and what has begun stays."""
+    index.ingest([report(state="queued"), report(B, state="running")])
+    gone = {"state": "gone", "reason": "", "warning": ""}
+    index.ingest([report(host="grace", verdict=gone)])
+    assert index.job("demo", A).state == "queued"
+    index.ingest([report(attempt=2, state="running"), report(verdict=gone), report(B, verdict=gone)])
+    assert [(row.attempts, row.state) for row in index.jobs()] == [(2, "running"), (1, "running")]
+    assert {(key[2], key[3]) for key in index.content() if key[0] == "attempt"} == {(A, 2), (B, 1)}

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,17 @@ def test_what_only_this_machine_knows_is_left_out(index: Index, reports: list[di
     index.seen("local", 7.0)
     index.ingest_journal([], 9)
     assert index.content() == before
+
+
+def test_a_boot_gives_another_proof_and_no_difference(
+    tmp_path: Path, index: Index, report: Callable[..., dict[str, Any]]
+) -> None:
+    """Of an attempt without an exit record: first its lock is free, after a boot that is the proof."""
+    verdict = {"state": "interrupted", "reason": "ended without a record (proof: the lock is free)", "warning": ""}
+    index.ingest([report(verdict=verdict)])
+    with Index.open(tmp_path / "rebuilt.db") as rebuilt:
+        rebuilt.ingest([report(verdict={**verdict, "reason": "ended without a record (proof: booted since)"})])
+        assert compare(index.content(), rebuilt.content()) == []
 
 
 @pytest.mark.parametrize(
