@@ -1,12 +1,16 @@
 """What Slurm costs: submitting beside one plain `sbatch --array`, states with one squeue, the end of a job, growth.
 
-Method. The Slurm of the tests is brought up: three nodes of four cores on this machine, an array of up to 10,000 jobs.
+Method. The Slurm of the tests is brought up: three nodes of four cores on this machine, an array of up to 50,000 jobs.
 Commands run as a user starts them, on the login node. While jobs are submitted the partition is down: none begins, so
 that only the way into Slurm is measured. "in Slurm" is the time from the command's begin until squeue lists the last
 job. Then twelve begin, and all are asked for and stopped. The calls of squeue are counted by a program of that name
 which stands before the real one in the PATH of that one command. "noticed" is the time from the end of a job that
 `orch attach` waits for until that command has ended. Memory is the largest resident set of a command; the login node's
-agent and keeper are processes of their own. The files of a job are those in the home of the login node.
+agent and keeper, processes of their own, are not in it. The files of a job are those in the home of the login node.
+
+From the sizes that were measured follows what 100,000 jobs cost: a straight line (least squares) through the figures of
+each step and of memory, and how the cost grows, as the slope in a plot of logarithms (1: linear, above: worse) between
+the two largest sizes. More is possible with `--sizes 1000 3000 10000 30000`, and takes some minutes.
 
     python benchmarks/bench_slurm.py
 """
@@ -14,6 +18,8 @@ agent and keeper are processes of their own. The files of a job are those in the
 from __future__ import annotations
 
 import argparse
+import contextlib
+import math
 import os
 import shutil
 import statistics
@@ -21,6 +27,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -32,6 +39,7 @@ from ground import ORCH, Ground, until  # noqa: E402
 from lab.slurm import Slurm, lacking  # noqa: E402
 
 SIZES = (1000, 3000, 10000)
+GOAL = 100_000  # jobs that are told of without being measured: Slurm and its nodes share this machine with us
 CORES = 12  # of its nodes together
 RUN = 200  # jobs that are run to their end for the count of files
 SITE = ("hosts:", "  local: {scheduler: slurm, slurm: {partition: gpu}}")
@@ -44,6 +52,17 @@ class Run(NamedTuple):
     rss_mb: float
 
 
+class Cost(NamedTuple):
+    """What so many jobs cost: seconds to submit them (without and with Slurm), to ask for them, to stop them; MB."""
+
+    jobs: int
+    submit: float
+    there: float
+    status: float
+    stop: float
+    memory: float
+
+
 def orch(ground: Ground, *words: str, **variables: str) -> Run:
     """Run `orch`; its wall time and memory."""
     began = time.perf_counter()
@@ -52,13 +71,24 @@ def orch(ground: Ground, *words: str, **variables: str) -> Run:
         child = subprocess.Popen(
             [*ORCH, *words], cwd=ground.project, env=env, stdin=subprocess.DEVNULL, stdout=said, stderr=said
         )
-        _, status, usage = os.wait4(child.pid, 0)
-        child.returncode = os.waitstatus_to_exitcode(status)
+        rss_mb = 0.0
+        while child.poll() is None:  # not by wait4(2), which counts the agent too: a laptop has it elsewhere
+            rss_mb = max(rss_mb, largest(child.pid))
+            time.sleep(0.005)
         wall = time.perf_counter() - began
         said.seek(0)
         if child.returncode:
             raise SystemExit(f"orch {' '.join(words)} ended with {child.returncode}:\n{said.read()[-2000:]}")
-    return Run(wall, usage.ru_maxrss / 1024)
+    return Run(wall, rss_mb)
+
+
+def largest(pid: int) -> float:
+    """Return the largest resident set that a process has had, MB; 0 once it has ended."""
+    with contextlib.suppress(OSError):
+        for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) / 1024
+    return 0.0
 
 
 def listed(slurm: Slurm) -> int:
@@ -77,25 +107,35 @@ def plain(slurm: Slurm, jobs: int) -> float:
     return seconds
 
 
-def growth(slurm: Slurm, ground: Ground, jobs: int) -> list[str]:
-    """Submit, ask for, and stop so many jobs of which none begins."""
+def growth(slurm: Slurm, ground: Ground, jobs: int) -> tuple[list[str], Cost]:
+    """Submit, ask for, and stop so many jobs of which none begins; return the row of the table, and its numbers."""
     slurm.ask("scontrol", "update", "partitionname=gpu", "state=down")
     alone, name, before = plain(slurm, jobs), f"many-{jobs}", harness.entries(Path(ground.home.path))
     ground.sweep(name, f"echo {{n}} >> {ground.project}/{name}; exec sleep 600", f"{{n: 1..{jobs}}}")
     began = time.perf_counter()
     submit = orch(ground, "sweep", name, "--detach")
-    until(lambda: listed(slurm) == jobs, 300)
+    until(lambda: listed(slurm) == jobs, 600)
     there = time.perf_counter() - began
     files = (harness.entries(Path(ground.home.path)) - before) / jobs
     slurm.ask("scontrol", "update", "partitionname=gpu", "state=up")
     until(lambda: len(ground.ran(name)) == CORES, 120)
     status, calls = counted(ground)
     stop = orch(ground, "stop", name)
-    until(lambda: not listed(slurm), 60)
-    ground.settle()
+    until(lambda: not listed(slurm), 300)
+    ground.settle(300)
     seconds = [f"{value:.2f}" for value in (alone, submit.wall, there, 1.5 * alone + 3, status.wall)]
     memory = max(submit.rss_mb, status.rss_mb, stop.rss_mb)
-    return [f"{jobs:,}", *seconds, str(calls), f"{stop.wall:.1f}", f"{memory:.0f}", f"{files:.2f}"]
+    row = [f"{jobs:,}", *seconds, str(calls), f"{stop.wall:.1f}", f"{memory:.0f}", f"{files:.2f}"]
+    return row, Cost(jobs, submit.wall, there, status.wall, stop.wall, memory)
+
+
+def reached(costs: Sequence[Cost], what: str) -> list[str]:
+    """Return for one cost what the line through all sizes tells of `GOAL`, and its growth between the last two."""
+    values = [(cost.jobs, float(getattr(cost, what))) for cost in costs]
+    line = statistics.linear_regression(*zip(*values, strict=True))
+    (jobs, value), (most, last) = values[-2:]
+    power = math.log(last / value) / math.log(most / jobs)
+    return [f"{line.intercept + line.slope * GOAL:.0f}", f"{power:.2f}"]
 
 
 def counted(ground: Ground) -> tuple[Run, int]:
@@ -151,12 +191,12 @@ def main() -> None:
     before = os.getloadavg()[0]
     with (
         tempfile.TemporaryDirectory(prefix="orch-bench-") as place,
-        Slurm(Path(place) / "s", array_size=10001) as slurm,
+        Slurm(Path(place) / "s", array_size=50001) as slurm,
     ):
         ground = Ground(Path(place) / "ground", SLURM_CONF=str(slurm.conf))
         ground.write("orch.yaml")
         ground.write("site.yaml", *SITE)
-        rows = [growth(slurm, ground, jobs) for jobs in options.sizes]
+        measured = [growth(slurm, ground, jobs) for jobs in options.sizes]
         noticed = ends(slurm, ground, options.rounds)
         each, names = files(slurm, ground)
         ground.close()
@@ -171,7 +211,13 @@ def main() -> None:
         "stop s",
         "MB (<= 300)",
     ]
-    print(harness.table("Jobs in Slurm", [*heads, "files of one that waits"], rows))
+    print(harness.table("Jobs in Slurm", [*heads, "files of one that waits"], [row for row, _ in measured]))
+    if len(measured) > 1:
+        costs = [cost for _, cost in measured]
+        words = {"submit": "to submit, s", "there": "until all are in Slurm, s", "status": "status, s"}
+        words |= {"stop": "to stop, s", "memory": "memory, MB (<= 300)"}
+        rows = [[text, *reached(costs, what)] for what, text in words.items()]
+        print(harness.table(f"{GOAL:,} jobs, by the line", ["what", "expected", "grows with the power"], rows))
     worst = f"{statistics.median(noticed):.1f} ({max(noticed):.1f})"
     more = [
         [f"end of a job noticed s, median (worst) of {options.rounds}", worst, "<= 10"],

@@ -171,8 +171,17 @@ def submit(array: Array, entry: Entry, parallel: int, package: str) -> str:
         if done.returncode != _NO_SUBMITIT:
             raise OrchError(_refusal(done.stderr), "orch why JOB, then orch release {}".format(entry.key[0]))
         tried.append(python)
-    text = "submitit is not installed in {}".format(" or ".join(tried))
-    raise OrchError(text, "{} -m pip install submitit".format(tried[0]))
+    raise OrchError("submitit is not installed in {}".format(" or ".join(tried)), _bring_submitit(job))
+
+
+def _bring_submitit(job: Mapping[str, Any]) -> str:
+    """The repair where no Python has submitit: one that is named stays a person's own, else ours has it."""
+    named = (slurm.asked(job) or {}).get("python")
+    if named:
+        return "{} -m pip install submitit".format(named)
+    host = (job.get("placement") or {}).get("host") or "HOST"
+    name = "name a Python that has it: {}: {{python: /path}} in the site file".format(host)
+    return "orch setup --host {} makes an environment with it; or {}".format(host, name)
 
 
 def _submitit(python: str, request: str) -> "Optional[subprocess.CompletedProcess[str]]":
@@ -210,10 +219,11 @@ def _refusal(said: str) -> str:
 
 def _pythons(job: Mapping[str, Any]) -> List[str]:
     """Where submitit may be: in the Python that the site file names, in the job's environment, in ours."""
-    python = (slurm.asked(job) or {}).get("python")
+    python, path = (slurm.asked(job) or {}).get("python"), (job.get("env") or {}).get("PATH")
     named = [
         python.get(architecture()) if isinstance(python, dict) else python,
         job["argv"][0] if "python" in os.path.basename(job["argv"][0]) else None,
+        shutil.which("python3", path=path) if path else None,  # a command's environment stands first in its PATH
     ]
     return list(dict.fromkeys(python for python in [*named, sys.executable] if python and os.path.isabs(python)))
 

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import os
 import re
-from typing import Any, Dict, List, Mapping, Optional
+import subprocess
+from typing import Any, Dict, List, Mapping, Optional, Sequence
 
 from . import host, software
 from .errors import OrchError
@@ -15,6 +16,7 @@ from .slurm import LIMIT, run
 
 _FIELD = re.compile(r"(\w+)=(\S*)")
 _CARDS = re.compile(r"gpu:(?:([^:,(]+):)?(\d+)")
+_HAS_SUBMITIT = "import importlib.util, sys; sys.exit(importlib.util.find_spec('submitit') is None)"
 _ASSOC = ("account", "qos", "maxjobs", "maxsubmit", "maxwall")
 _QOS = ("name", "maxjobspu", "maxsubmitpu", "maxwall")
 
@@ -44,6 +46,21 @@ def look(limit: float = software.SLURM_LIMIT) -> Dict[str, Any]:
         "associations": rows,
         "qos": [row for row in (_table(["qos"], _QOS, limit) if names else []) if row["name"] in names],
     }
+
+
+def submitit(pythons: Sequence[Optional[str]], limit: float = software.SLURM_LIMIT) -> Dict[str, Any]:
+    """Return the first of these Pythons that has submitit as `python`, or None, and those that were `tried`."""
+    tried: List[str] = []
+    for python in dict.fromkeys(filter(None, pythons)):
+        tried.append(python)
+        words = [python, "-I", "-B", "-c", _HAS_SUBMITIT]
+        try:
+            done = subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, timeout=limit, check=False)
+        except (OSError, subprocess.TimeoutExpired):
+            continue
+        if done.returncode == 0:
+            return {"python": python, "tried": tried}
+    return {"python": None, "tried": tried}
 
 
 def _told(words: List[str], limit: float) -> str:

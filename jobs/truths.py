@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import functools
 import os
+import sys
 import time
-from typing import TYPE_CHECKING, Any, Callable, Dict, List
+from typing import TYPE_CHECKING, Any, Callable, Dict, List, Mapping, Optional
 
 from . import CONTRACT, disktest, envs, gpu, host, slurmlook, software, survivor, vscode
 from .apart import side_by_side
@@ -25,7 +26,13 @@ RESERVE = 1 << 30  # bytes that the home is asked for: enough for a run and its 
 Reply = Dict[str, Any]
 
 
-def truths(agent: Agent, home: str = "~/.orch", reserve: int = RESERVE, plant: bool = True) -> Reply:
+def truths(
+    agent: Agent,
+    home: str = "~/.orch",
+    reserve: int = RESERVE,
+    plant: bool = True,
+    slurm: Optional[Mapping[str, Any]] = None,
+) -> Reply:
     """Measure this host.
 
     Parameters
@@ -36,6 +43,8 @@ def truths(agent: Agent, home: str = "~/.orch", reserve: int = RESERVE, plant: b
         Bytes that its disk is asked for.
     plant:
         Try (once a boot) whether a detached process outlives this connection; `survivor` tells the outcome later.
+    slurm:
+        What Slurm is asked for here, and `python`; None: no jobs are handed to it.
 
     Returns
     -------
@@ -43,7 +52,10 @@ def truths(agent: Agent, home: str = "~/.orch", reserve: int = RESERVE, plant: b
         `contract`, `clock` and `truths`: for each name `{"value", "seconds"}` or `{"error"}`.
     """
     home = os.path.abspath(os.path.expanduser(home))
-    answers = side_by_side(_tasks(home, reserve), LIMIT)
+    tasks = _tasks(home, reserve)
+    if slurm is not None:
+        tasks["submitit"] = functools.partial(_submitit, home, slurm.get("python"))
+    answers = side_by_side(tasks, LIMIT)
     answers["survivor"] = {"value": _survivor(plant)}
     return {"contract": CONTRACT, "host": host.name(), "home": home, "clock": time.time(), "truths": answers}
 
@@ -66,6 +78,13 @@ def _tasks(home: str, reserve: int) -> Dict[str, Callable[[], Any]]:
         "slurm": slurmlook.look,
         "vscode": _vscode,
     }
+
+
+def _submitit(home: str, python: Any) -> Reply:
+    """Where jobs are handed to Slurm: which Python has submitit, of those that `arrays` would try."""
+    made = envs.newest(Home(home))
+    python = python.get(envs.architecture()) if isinstance(python, dict) else python
+    return slurmlook.submitit([python, made["python"] if made else None, sys.executable])
 
 
 def _survivor(plant: bool) -> Reply:

@@ -134,8 +134,7 @@ class Contact:
             A person asks: held sweeps go on.
         """
         more = {"again": list(again), "parallel": parallel, "floors": dict(floors or {}), "by_person": by_person}
-        given = [self._placed(job) for job in jobs]
-        return self.wire.post("submit", record=record, jobs=given, **more)
+        return self.wire.post("submit", record=record, jobs=(self._placed(job) for job in jobs), **more)
 
     def submitted(self, number: int) -> list[dict[str, Any]]:
         """Wait for the answer to `post_submit`; see `submit`."""

@@ -160,18 +160,19 @@ def submit(
         No host answers any more.
     """
     homes = {contact.home_id: contact.name for contact in reversed(fleet.contacts.values())}
-    jobs: dict[str, list[dict[str, Any]]] = {name: [] for name in fleet.contacts}
+    specs: dict[str, list[JobSpec]] = {name: [] for name in fleet.contacts}
     for spec in spread.specs:
-        jobs[spread.placed[spec.id]].append(spec.to_json())
+        specs[spread.placed[spec.id]].append(spec)
 
     def give(contact: Contact) -> int | None:
-        mine = jobs[contact.name]
+        mine = specs[contact.name]
         keeps_record = contact.name == homes[contact.home_id]
         if not mine and not keeps_record:
             return None
-        ids = {job["id"] for job in mine}
+        ids = {spec.id for spec in mine}
+        jobs = (spec.to_json() for spec in mine)
         wanted, known = sorted(again & ids), {number: floors[number] for number in ids & floors.keys()}
-        return contact.post_submit(record if keeps_record else None, mine, wanted, parallel if mine else None, known)
+        return contact.post_submit(record if keeps_record else None, jobs, wanted, parallel if mine else None, known)
 
     def answer(contact: Contact) -> list[dict[str, Any]]:
         number = posted[contact.name]

@@ -23,6 +23,7 @@ from .wheeltable import Build, Wheel, table
 
 REQUIREMENTS = ("nibabel>=5.2", "numpy>=1.26", "scipy>=1.12")  # the `trainer` extra of the distribution, without torch
 SEEN = 7 * 86400.0  # seconds for which the cards that a job of Slurm saw are taken for those that are there
+FOR_SCHEDULER = {"slurm": ("submitit>=1.5",)}  # by it jobs are handed over there
 LEAST_FREE = {True: 2 << 30, False: 8 << 30}  # bytes for a build for the processor, and for one with CUDA
 
 
@@ -48,7 +49,7 @@ class Sources(NamedTuple):
 
 
 class Place(NamedTuple):
-    """The orch home on the host, where things come from, and the site's word for a home that hosts share.
+    """The orch home on the host, where things come from, the site's word for a home that hosts share, its scheduler.
 
     `orders` is what jobs there ask Slurm for (`setup.site.Host.orders`): a login node's cards are those of its nodes.
     """
@@ -57,11 +58,17 @@ class Place(NamedTuple):
     sources: Sources = Sources()
     shared: str | None = None
     orders: tuple[Mapping[str, Any], ...] = ()
+    scheduler: str = "none"
 
     def order(self, arch: str) -> dict[str, Any] | None:
         """Return what Slurm is asked for where the login node has this architecture: its own partition, else any."""
         fitting = [order for order in self.orders if order["arch"] in (None, arch)]
         return dict((fitting or list(self.orders))[0]) if self.orders else None
+
+    @property
+    def requirements(self) -> list[str]:
+        """What its environments hold besides torch."""
+        return [*REQUIREMENTS, *FOR_SCHEDULER.get(self.scheduler, ())]
 
 
 class Look(NamedTuple):
@@ -254,10 +261,16 @@ class _Council:
             for env in envs:
                 lock = (env["record"] or {}).get("lock", {})
                 torch, _, backend = str(lock.get("torch", "")).partition("+")
-                fits = lock.get("python") == self.wish.python and lock.get("requirements") == list(REQUIREMENTS)
+                fits = lock.get("python") == self.wish.python and self._suffice(name, lock.get("requirements"))
                 if env["state"] == VERIFIED and fits and (backend == CPU) == self.wish.cpu:
                     found.setdefault(name, Build(torch, backend))
         return found
+
+    def _suffice(self, name: str, requirements: object) -> bool:
+        """Tell whether an environment holds what it shall; of hosts that are not prepared now any of ours counts."""
+        if name in self.looks:
+            return requirements == self.looks[name].place.requirements
+        return any(requirements == Place("", scheduler=each).requirements for each in ("none", *FOR_SCHEDULER))
 
     def choice(self, offers: Mapping[str, list[Wheel]] | None) -> Choice | None:
         """The builds for all; None when none fits any host."""
@@ -281,7 +294,7 @@ class _Council:
     def target(self, name: str, choice: Choice, survey: Mapping[str, Any] | None) -> Target:
         """What one host shall have."""
         one = self.looks[name]
-        lock = lock_of(one.facts, self.wish, choice.builds[name])
+        lock = lock_of(one.facts, self.wish, choice.builds[name], one.place.requirements)
         folder = _name(lock, one.own)
         notes = (*(survey["problems"] if survey else ()), *_tight(one.facts, self.wish, folder, one.own))
         left_out = [f"{host} has no say: {why}" for host, why in {**choice.left_out, **self.neighbours.silent}.items()]
@@ -289,10 +302,10 @@ class _Council:
         return Target(name, one.facts, choice, lock, folder, one.place, survey, one.own, notes, about_all)
 
 
-def lock_of(facts: HostFacts, wish: Wish, build: Build) -> dict[str, Any]:
+def lock_of(facts: HostFacts, wish: Wish, build: Build, requirements: Sequence[str]) -> dict[str, Any]:
     """Return what an environment shall hold: all that its name hangs on."""
     about = {"arch": facts.architecture, "python": wish.python, "torch": str(build)}
-    return {**about, "requirements": list(REQUIREMENTS)}
+    return {**about, "requirements": list(requirements)}
 
 
 def indexes(sources: Sources, cpu: bool) -> dict[str, str]:

@@ -81,7 +81,7 @@ def examine_one(host: Host, connect: Connect, home: str) -> Examination:
     try:
         with connect(host) as wire:
             reached = time.time()
-            told = wire.call("truths", home=home)
+            told = wire.call("truths", home=home, slurm=next(iter(host.orders), None))
             answered = time.time()
         if told["truths"]["survivor"]["value"]["state"] != SURVIVED:
             told["truths"]["survivor"]["value"] = _survived(host, connect)

@@ -36,6 +36,7 @@ def _compare(host: Host, patient: Patient) -> Iterator[Row | None]:
     slurm = value_of(patient.truths, "slurm")
     if host.scheduler == "slurm" and slurm and not slurm["sbatch"]:
         yield Row("expected scheduler", FOUND, "expected slurm, measured none (no sbatch in PATH)", repair)
+    yield _submitit(host, value_of(patient.truths, "submitit"))
     yield from _partitions(host, {one["name"]: one for one in (slurm or {}).get("partitions", ())})
 
 
@@ -53,6 +54,16 @@ def _partitions(host: Host, there: Mapping[str, Mapping[str, Any]]) -> Iterator[
                 f"correct hosts.{host.name}.slurm in the site file, unless Slurm is wrong: what is written is taken"
             )
             yield Row("expected partition", NOTE, text, repair)
+
+
+def _submitit(host: Host, found: Mapping[str, Any] | None) -> Row | None:
+    """By it jobs are handed to Slurm. What the site file names its owner completes; our own environment has it."""
+    if found is None or found["python"]:
+        return None
+    repair = f"{found['tried'][0]} -m pip install submitit" if host.python else f"orch setup --host {host.name}"
+    return Row(
+        "submitit", FOUND, f"no Python has it that could hand jobs to Slurm: {', '.join(found['tried'])}", repair
+    )
 
 
 def _measured(patient: Patient) -> dict[str, str]:

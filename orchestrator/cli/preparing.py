@@ -166,7 +166,7 @@ class _Preparation:
             visit.wire.call("open", home=home, create=not (args.dry_run or args.undo))
         sources = Sources(args.wheels, args.channel, args.wheelhouse, args.miniforge)
         needs_card = not (args.cpu or (self.only and self.only <= VSCODE_STEPS))
-        place = Place(home, sources, host.shared_home, host.orders if needs_card else ())
+        place = Place(home, sources, host.shared_home, host.orders if needs_card else (), host.scheduler)
         told = (told_of(self.settings.state, host.name) or {}).get("truths", {}).get("machine") or {}
         found = look(visit.wire, host.name, place, args.arch, archs, told.get("value"))
         remember_facts(self.settings.state, host.name, found.machine)

@@ -115,3 +115,14 @@ def test_a_host_that_fell_silent_gets_no_second_error() -> None:
 
     builds, errors, _ = Silent().decide(ada=seen(OLD), grace=seen(GRACE))
     assert builds == {"grace": "2.6.0+cu126"} and errors == {}
+
+
+def test_an_environment_for_slurm_holds_submitit_and_one_without_does_not_do() -> None:
+    plain = env("2.6.0+cu126", "x86_64")
+    login = Look(NODAL, {}, Place("~/.orch", scheduler="slurm"), {"x86_64": [plain]})
+    world = World()
+    _, errors, targets = world.decide(login=login, nodal=seen(NODAL, plain))
+    assert errors == {} and world.surveyed == ["login"]
+    assert targets["login"].lock["requirements"] == [*REQUIREMENTS, "submitit>=1.5"]
+    assert targets["nodal"].lock["requirements"] == list(REQUIREMENTS)
+    assert targets["login"].name != targets["nodal"].name
