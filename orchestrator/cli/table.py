@@ -40,7 +40,7 @@ GROUPS: dict[str, dict[str, str]] = {
         "fetch": "Bring files of jobs to this machine: checkpoints, results, logs",
         "report": "Write the comparison table and the curves",
         "note": "Add a note or a tag to a job or a sweep; show them",
-        "gc": "Free space on hosts: old code, environments, checkpoints; listed, parked, deleted later",
+        "gc": "Free space on hosts: old code, environments, checkpoints (listed, parked, deleted later)",
         "handover": "Copy an orch home to group storage before its account goes: verified, named as it was",
         "index": "Rebuild or check the local index from the run folders",
     },
