@@ -23,6 +23,7 @@ from .atomic import read_json, stamp, write_json
 from .errors import NotFound, OrchError, UsageError, disk_error
 from .events import EventWriter, read
 from .folder import RunFolder
+from .frames import requests
 from .holds import Holds
 from .homes import host_folder, mask, open_home
 from .lease import holding
@@ -355,20 +356,11 @@ def serve(source: BinaryIO, sink: BinaryIO, ahead: bytes = b"") -> None:
     agent = Agent(source)
     sink.write(b"\n")  # an empty line: we are a Python that will do
     sink.flush()
-    for request in itertools.chain(_requests(io.BytesIO(ahead)), _requests(source)):
+    for request in itertools.chain(requests(io.BytesIO(ahead)), requests(source)):
         for frame in _answer(agent, request):
             data = json.dumps({"id": request["id"], **frame}, ensure_ascii=False).encode()
             sink.write(b"%d\n" % len(data) + data)
             sink.flush()
-
-
-def _requests(source: BinaryIO) -> Iterator[Dict[str, Any]]:
-    for head in iter(source.readline, b""):
-        size, _, more = head.partition(b"+")
-        request = json.loads(source.read(int(size)))
-        if more:
-            request["args"]["data"] = source.read(int(more))
-        yield request
 
 
 def _answer(agent: Agent, request: Dict[str, Any]) -> Iterator[Reply]:

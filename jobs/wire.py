@@ -18,8 +18,9 @@ import time
 import zlib
 from functools import lru_cache
 from types import TracebackType
-from typing import Any, BinaryIO, Dict, Generator, Iterator, List, Mapping, Optional, Tuple, Type, Union
+from typing import Any, BinaryIO, Dict, Generator, List, Mapping, Optional, Tuple, Type
 
+from . import frames
 from .errors import OrchError, Unreachable, WireError, from_json
 from .pipe import Pipe
 
@@ -110,14 +111,14 @@ class Wire:
         self._refusal = self._printed = ""
         self._reader = threading.Thread(target=self._read, args=(pipe.output, marker), daemon=True)
         self._reader.start()
-        asked, self.first = self._frame(*first) if first else (bytearray(), 0)
+        asked, self.first = self._frame(*first) if first else (b"", 0)
         try:
             self._start(marker, asked)
         except BaseException:
             self._close_pipe()
             raise
 
-    def _start(self, marker: str, asked: bytearray) -> None:
+    def _start(self, marker: str, asked: bytes) -> None:
         """Start the agent: from what the host has kept of its sources, else from ours."""
         sources = _sources()
         digest = hashlib.sha256(sources).hexdigest()
@@ -151,7 +152,7 @@ class Wire:
     def post(self, verb: str, **arguments: Any) -> int:
         """Ask without waiting, which saves a round trip; the number is for `answer`. Answers come in this order.
 
-        An argument that is an iterator arrives as a list: of many items there is never more than one beside their text.
+        An argument that is an iterator arrives as a list (`frames.request`).
         """
         data, number = self._frame(verb, arguments)
         self._send(data)
@@ -159,9 +160,8 @@ class Wire:
 
     def post_bytes(self, verb: str, data: bytes, **arguments: Any) -> int:
         """Ask without waiting; the verb gets the bytes as its argument `data`. See `post`."""
-        asked, number = self._frame(verb, arguments)
-        head, _, body = asked.partition(b"\n")
-        self._send(b"%s+%d\n%s%s" % (head, len(data), body, data))
+        asked, number = self._frame(verb, arguments, data)
+        self._send(asked)
         return number
 
     def answer(self, number: int) -> Dict[str, Any]:
@@ -173,18 +173,10 @@ class Wire:
             except StopIteration as stop:
                 return dict(stop.value)
 
-    def _frame(self, verb: str, arguments: Mapping[str, Any]) -> Tuple[bytearray, int]:
+    def _frame(self, verb: str, arguments: Mapping[str, Any], data: Optional[bytes] = None) -> Tuple[bytes, int]:
         self._number += 1
         self._awaited[self._number] = []
-        head = {"id": self._number, "verb": verb}
-        data = bytearray(b'%s, "args": {' % _text(head)[:-1])
-        for name, value in arguments.items():
-            data += b"%s: " % _text(name)
-            data += _listed(value) if isinstance(value, Iterator) else _text(value)
-            data += b", "
-        data[-2 if arguments else len(data) :] = b"}}"
-        data[:0] = b"%d\n" % len(data)
-        return data, self._number
+        return frames.request(self._number, verb, arguments, data), self._number
 
     def _answers(self, number: int) -> Generator[Any, None, Dict[str, Any]]:
         try:
@@ -234,7 +226,7 @@ class Wire:
     ) -> None:
         self.close()
 
-    def _send(self, data: Union[bytes, bytearray]) -> None:
+    def _send(self, data: bytes) -> None:
         """Write in a thread of its own: an end that reads nothing must not hold us for ever."""
         failures: List[Exception] = []
         self._writer = writer = threading.Thread(target=self._write, args=(data, failures), daemon=True)
@@ -246,7 +238,7 @@ class Wire:
             self._hello.wait(1.0)  # it may have said why before it left
             raise self._silence() from next(iter(failures), None)
 
-    def _write(self, data: Union[bytes, bytearray], failures: List[Exception]) -> None:
+    def _write(self, data: bytes, failures: List[Exception]) -> None:
         try:
             rest = memoryview(data)
             while rest:
@@ -322,21 +314,6 @@ def _sources() -> bytes:
             with open(os.path.join(folder, name), encoding="utf-8") as handle:
                 modules["jobs" if name == "__init__.py" else "jobs." + name[:-3]] = handle.read()
     return zlib.compress(json.dumps(modules).encode(), 6)
-
-
-_encode = json.JSONEncoder(ensure_ascii=False).encode
-
-
-def _text(value: Any) -> bytes:
-    return _encode(value).encode()
-
-
-def _listed(items: Iterator[Any]) -> bytearray:
-    data = bytearray(b"[")
-    for item in items:
-        data += _text(item) + b", "
-    data[-2 if len(data) > 1 else 1 :] = b"]"
-    return data
 
 
 def boot_arguments(python: str) -> List[str]:

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import ast
 import json
-import sys
 import zlib
 
-from jobs.pipe import ProcessPipe
-from jobs.wire import BOOT, LOADER, Wire, _sources, boot_arguments
+from jobs.wire import BOOT, LOADER, _sources, boot_arguments
 
 
 def test_the_loader_is_written_for_python_3_6() -> None:
@@ -27,14 +25,3 @@ def test_all_of_jobs_is_sent_and_nothing_else() -> None:
 
 def test_the_agent_is_isolated_and_writes_nothing_beside_our_sources() -> None:
     assert boot_arguments("/usr/bin/python3")[:5] == ["/usr/bin/python3", "-I", "-S", "-B", "-c"]
-
-
-def test_an_iterator_arrives_as_a_list_and_no_arguments_as_none() -> None:
-    with Wire(ProcessPipe("here", boot_arguments(sys.executable))) as wire:
-        for items in ([], [1], [{"é": [None, True]}, "x"]):
-            arguments = {"before": {"a": 1}, "items": items, "after": 2}
-            lazily, _ = wire._frame("verb", {**arguments, "items": iter(items)})
-            head, _, body = bytes(lazily).partition(b"\n")
-            told = json.loads(body)
-            assert int(head) == len(body) and (told["verb"], told["args"]) == ("verb", arguments)
-        assert json.loads(bytes(wire._frame("verb", {})[0]).partition(b"\n")[2])["args"] == {}
