@@ -4,7 +4,7 @@ Nothing is installed on the host. A length-prefixed loader goes first, then the 
 from memory, unless the host has kept those very ones from the last time (`kept`); then requests and answers, each
 `<bytes>\\n<JSON>`; a request may carry other bytes behind its JSON (`<bytes>+<bytes>\\n<JSON><bytes>`). The agent's
 first word is a random marker, so that whatever a start-up file prints before is skipped. A reader thread takes in
-answers all the time: a client that writes and reads in turn can deadlock on two full pipes.
+answers ahead, and all of them while we write: a client that writes and reads in turn can deadlock on two full pipes.
 """
 
 from __future__ import annotations
@@ -75,6 +75,7 @@ serve(source, sink, ahead)
 # All that stands on the host's command line: it reads the loader's length and the loader.
 BOOT = "import sys;i=sys.stdin.buffer;n=int(i.readline());exec(i.read(n))"
 
+AHEAD = 8  # answers that are read before somebody wants them, unless we write: of many, most wait on the host
 NOISE_LIMIT = 1 << 20  # bytes that start-up files may print before the marker
 
 
@@ -108,6 +109,7 @@ class Wire:
         self._hello, self._answered = threading.Event(), False
         self._lacks_sources = False
         self._writer: Optional[threading.Thread] = None
+        self._closed = False
         self._refusal = self._printed = ""
         self._reader = threading.Thread(target=self._read, args=(pipe.output, marker), daemon=True)
         self._reader.start()
@@ -211,6 +213,7 @@ class Wire:
 
         A writer that is still there after half a second waits inside the system call, which has looked the number up.
         """
+        self._closed = True
         if self._writer:
             self._writer.join(timeout=0.5)
         self._pipe.close()
@@ -283,12 +286,18 @@ class Wire:
                     self._lacks_sources = head == b"?\n"
                     self._answered = not self._lacks_sources
                     self._hello.set()
+                    self._let_wait()
                     if self._answered and head.strip():
                         self._frames.put(json.loads(source.read(int(head))))
         except (OSError, ValueError):
             pass  # the connection broke in the middle of a frame
         self._frames.put(None)
         self._hello.set()
+
+    def _let_wait(self) -> None:
+        """In the reader thread: wait while enough was read ahead. While we write, all must be taken in."""
+        while self._frames.qsize() >= AHEAD and not self._closed and not (self._writer and self._writer.is_alive()):
+            time.sleep(0.005)
 
     def _skip_noise(self, source: BinaryIO, marker: bytes) -> bool:
         seen, window = 0, b""

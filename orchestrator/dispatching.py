@@ -183,7 +183,10 @@ def submit(
     answers = fleet.each(answer)
     if not answers and fleet.silent:
         raise next(iter(fleet.silent.values()))
-    return [{**answer, "host": name} for name, some in answers.items() for answer in some]
+    for name, some in answers.items():
+        for each in some:
+            each["host"] = name
+    return [each for some in answers.values() for each in some]
 
 
 def refuse_unready(reasons: Mapping[str, OrchError]) -> OrchError:

@@ -264,7 +264,8 @@ def _command_drafts(sweep: SweepFile, pins: Pins) -> list[_Draft]:
             parameters = _notebook_parameters(sweep, point)
         else:
             argv = tuple(grid.fill(word, point) for word in sweep.command)
-            parameters = {"argv": list(argv), "grid": {name: point[name] for name in sweep.axes}}
+            values = {name: point[name] for name in sweep.axes} if sweep.seeds else point
+            parameters = {"argv": list(argv), "grid": values}
         cell = Cell(sweep.kind, parameters, seed=point.get("seed") if sweep.seeds else None)
         number = cell.id
         label = _label(point, sweep.name)
@@ -382,7 +383,7 @@ def sweep_record(plan: Plan) -> dict[str, Any]:
         "steps": sweep.train.get("epochs"),
         "strategies": list(sweep.strategies),
         "data": plan.data.name if plan.data else None,
-        "cells": [dict(cell) for cell in plan.cells],
+        "cells": list(plan.cells),
     }
 
 
