@@ -11,7 +11,6 @@ import functools
 import importlib
 import io
 import itertools
-import json
 import os
 import select
 import sys
@@ -23,7 +22,7 @@ from .atomic import read_json, stamp, write_json
 from .errors import NotFound, OrchError, UsageError, disk_error
 from .events import EventWriter, read
 from .folder import RunFolder
-from .frames import requests
+from .frames import answer, requests
 from .holds import Holds
 from .homes import host_folder, mask, open_home
 from .lease import holding
@@ -358,8 +357,7 @@ def serve(source: BinaryIO, sink: BinaryIO, ahead: bytes = b"") -> None:
     sink.flush()
     for request in itertools.chain(requests(io.BytesIO(ahead)), requests(source)):
         for frame in _answer(agent, request):
-            data = json.dumps({"id": request["id"], **frame}, ensure_ascii=False).encode()
-            sink.write(b"%d\n" % len(data) + data)
+            sink.write(answer(request["id"], frame))
             sink.flush()
 
 

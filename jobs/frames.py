@@ -1,4 +1,4 @@
-"""Requests on the wire: their bytes, and how the agent reads them.
+"""Requests and answers on the wire: their bytes, and how they are read.
 
 A request is `<bytes>\\n<JSON>`; one of many items is `z<bytes>\\n<JSON, compressed>`; other bytes may follow behind its
 JSON: `<bytes>+<bytes>\\n<JSON><bytes>`.
@@ -56,6 +56,17 @@ def _listed(items: Iterator[Any]) -> Iterator[bytes]:
 
 def _text(value: Any) -> bytes:
     return _encode(value).encode()
+
+
+def answer(number: int, said: Mapping[str, Any]) -> bytes:
+    """Return the bytes of an answer, or of a piece of one: `<bytes>\\n<JSON>`."""
+    text = _text({"id": number, **said})
+    return b"%d\n%s" % (len(text), text)
+
+
+def answers(text: bytes) -> int:
+    """Return the number of the request that an answer is for, without parsing all of it."""
+    return int(text[len(b'{"id": ') : text.index(b",")])
 
 
 def requests(source: BinaryIO) -> Iterator[Dict[str, Any]]:

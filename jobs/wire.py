@@ -103,8 +103,8 @@ class Wire:
         self, pipe: Pipe, timeout: float = 60.0, first: Optional[Tuple[str, Mapping[str, Any]]] = None
     ) -> None:
         self._pipe, self._timeout, self._number = pipe, timeout, 0
-        self._frames: "queue.Queue[Optional[Dict[str, Any]]]" = queue.Queue()
-        self._awaited: Dict[int, List[Dict[str, Any]]] = {}  # frames that came while another answer was read
+        self._frames: "queue.Queue[Optional[bytes]]" = queue.Queue()
+        self._awaited: Dict[int, List[bytes]] = {}  # frames that came while another answer was read
         marker = os.urandom(16).hex()
         self._hello, self._answered = threading.Event(), False
         self._lacks_sources = False
@@ -195,13 +195,14 @@ class Wire:
 
     def _frame_of(self, number: int) -> Dict[str, Any]:
         if self._awaited[number]:
-            return self._awaited[number].pop(0)
+            return dict(json.loads(self._awaited[number].pop(0)))
         while True:
             frame = self._next_frame()
-            if frame["id"] == number:
-                return frame
-            if frame["id"] in self._awaited:
-                self._awaited[frame["id"]].append(frame)
+            of = frames.answers(frame)
+            if of == number:
+                return dict(json.loads(frame))
+            if of in self._awaited:
+                self._awaited[of].append(frame)
 
     def close(self) -> None:
         """Close the connection; the agent leaves, keepers and watchers stay."""
@@ -251,7 +252,7 @@ class Wire:
         except (OSError, ValueError) as error:
             failures.append(error)
 
-    def _next_frame(self) -> Dict[str, Any]:
+    def _next_frame(self) -> bytes:
         try:
             frame = self._frames.get(timeout=self._timeout)
         except queue.Empty:
@@ -288,7 +289,10 @@ class Wire:
                     self._hello.set()
                     self._let_wait()
                     if self._answered and head.strip():
-                        self._frames.put(json.loads(source.read(int(head))))
+                        frame = source.read(int(head))
+                        if len(frame) < int(head):
+                            break
+                        self._frames.put(frame)
         except (OSError, ValueError):
             pass  # the connection broke in the middle of a frame
         self._frames.put(None)

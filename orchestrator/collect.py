@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from jobs.atomic import canonical
 from jobs.homes import open_home
 
 from .config import Settings
@@ -112,6 +114,11 @@ def _first_of_homes(fleet: Fleet) -> dict[str, Contact]:
     return {contact.home_id: contact for contact in reversed(fleet.contacts.values())}
 
 
+def _version(record: Mapping[str, Any]) -> tuple[str, str]:
+    """When a sweep's record was written, and a hash of what it says."""
+    return str(record.get("updated") or ""), hashlib.sha256(canonical(record).encode()).hexdigest()
+
+
 class _Taking:
     """Takes in what hosts stream, piece by piece."""
 
@@ -190,13 +197,12 @@ class _Taking:
     def _recorded(self, records: list[dict[str, Any]]) -> None:
         """Take in the sweeps' records; where homes differ, the one that was written last says what a sweep is."""
         if records and not self.fleet.records:
-            self.fleet.records = {row.name: row.record for row in self.index.sweeps()}
+            self.fleet.records = {row.name: _version(row.record) for row in self.index.sweeps()}
         for record in records:
-            known = self.fleet.records.get(record["name"], {})
-            if known != record and str(known.get("updated") or "") <= str(record.get("updated") or ""):
+            known, found = self.fleet.records.get(record["name"]), _version(record)
+            if known is None or (known != found and known[0] <= found[0]):
                 self.index.record_sweep(record)
-                known = record
-            self.fleet.records[record["name"]] = known
+                self.fleet.records[record["name"]] = found
 
 
 def _lists(contact: Contact) -> str:

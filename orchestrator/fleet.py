@@ -48,7 +48,7 @@ class Fleet:
     def __init__(self, contacts: Mapping[str, Contact], silent: Mapping[str, OrchError] | None = None) -> None:
         self.contacts: dict[str, Contact] = dict(contacts)
         self.silent: dict[str, OrchError] = dict(silent or {})
-        self.records: dict[str, Mapping[str, Any]] = {}  # sweeps' records as the index has them
+        self.records: dict[str, tuple[str, str]] = {}  # of which time and hash the index has the sweeps' records
         self.parts: frozenset[str] = frozenset()
         self.known: frozenset[str] | None = None  # all hosts of the site file, where somebody said
         self._revival: Revival | None = None

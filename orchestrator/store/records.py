@@ -42,10 +42,10 @@ def record_sweep(connection: sqlite3.Connection, record: Mapping[str, Any]) -> N
         "UPDATE sweep SET created = ?, record = ? WHERE id = ?", (record.get("created"), json.dumps(record), sweep)
     )
     connection.execute("UPDATE job SET position = NULL WHERE sweep_id = ?", (sweep,))
-    rows = [
+    rows = (
         (sweep, str(cell["id"]), str(cell["label"]), json.dumps(cell.get("names") or {}), position)
         for position, cell in enumerate(record.get("cells") or [])
-    ]
+    )
     connection.executemany(
         "INSERT INTO job (sweep_id, uid, label, names, position) VALUES (?, ?, ?, ?, ?) ON CONFLICT (sweep_id, uid)"
         " DO UPDATE SET label = excluded.label, names = excluded.names, position = excluded.position",

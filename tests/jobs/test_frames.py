@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import tracemalloc
 from typing import Any
 
@@ -37,6 +38,13 @@ def test_requests_of_all_kinds_follow_each_other() -> None:
     assert [one["args"] for one in arrived(*sent)] == [
         {}, {"name": "a", "data": b"z12\n+\n"}, {"name": "a", "data": b""}, {"jobs": [1, 2]}, {},
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("said", [{"ok": {"a": [1, 2]}}, {"chunk": ["é", {"id": 9}]}, {"error": {}}])
+def test_an_answer_says_for_what_it_is(said: dict[str, Any]) -> None:
+    head, _, text = frames.answer(12, said).partition(b"\n")
+    assert int(head) == len(text) and frames.answers(text) == 12
+    assert json.loads(text) == {"id": 12, **said}
 
 
 def test_many_items_cost_little_more_than_their_compressed_text() -> None:
