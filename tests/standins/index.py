@@ -17,7 +17,7 @@ CODES = {
     ("cu130", "x86_64"): ["sm_75", "sm_80", "sm_86", "sm_90", "sm_100", "sm_120"],
     ("cu130", "aarch64"): ["sm_80", "sm_90", "sm_100", "sm_110", "sm_120"],
 }
-NEEDED = {"numpy": "2.1.0", "nibabel": "5.3.0", "scipy": "1.14.0"}
+NEEDED = {"numpy": "2.1.0", "nibabel": "5.3.0", "scipy": "1.14.0", "submitit": "1.5.3"}  # the last where Slurm is
 
 
 def wheel(

@@ -109,26 +109,26 @@ def test_jobs_end_and_are_tried_again_without_the_laptop(
     """
     mark = f"{login.project}/once"
     once = f"test {{n}} != 2 -o -e {mark} && echo ended on $SLURMD_NODENAME || {{{{ touch {mark}; kill -KILL $$; }}}}"
-    laptop.sweep("five", holding(login, once), "{n: 1..5}", resources={"gpus": 1})
-    done = laptop.orch("sweep", "five", "--hosts", "cluster", "--detach")
+    laptop.sweep("afar", holding(login, once), "{n: 1..5}", resources={"gpus": 1})
+    done = laptop.orch("sweep", "afar", "--hosts", "cluster", "--detach")
     assert done.code == 0, done.err
     until(lambda: len(login.ran()) == 3, what="three run")
-    assert sorted(laptop.states("five").values()) == ["queued"] * 2 + ["running"] * 3
+    assert sorted(laptop.states("afar").values()) == ["queued"] * 2 + ["running"] * 3
     assert "it is Slurm's job" in laptop.orch("why", "n=5").out
     gate.cut()
-    away = laptop.rows("five")
+    away = laptop.rows("afar")
     assert {row["state"] for row in away.values()} == {"unreachable"}
     assert "the job is not counted dead" in away["n=1"]["reason"]
     (login.project / "go").touch()
-    until(lambda: len(login.ran()) == 6 and ended(login, "five"), what="all have ended, one at its second attempt")
+    until(lambda: len(login.ran()) == 6 and ended(login, "afar"), what="all have ended, one at its second attempt")
     gate.start()
-    assert set(laptop.states("five").values()) == {"done"}
-    assert login.ran() == ["1", "2", "2", "3", "4", "5"] and len(arrays(slurm, "five")) == 2
+    assert set(laptop.states("afar").values()) == {"done"}
+    assert login.ran() == ["1", "2", "2", "3", "4", "5"] and len(arrays(slurm, "afar")) == 2
     why = laptop.orch("why", "n=2").out
     node = re.findall(r"attempt 2 on (\w+)", why)[0]
     assert "killed by a signal -> retried -> done" in why and "Slurm's job" in why, why
     assert laptop.orch("logs", "n=2").out.splitlines() == [f"ended on {node}"]
-    assert "5 of 5 cells have a result" in laptop.orch("report", "five").out
+    assert "5 of 5 cells have a result" in laptop.orch("report", "afar").out
 
 
 def test_cuts_in_the_middle_of_the_way_into_slurm_double_nothing(
@@ -143,27 +143,27 @@ def test_cuts_in_the_middle_of_the_way_into_slurm_double_nothing(
     accepted, answer = login.project / "accepted", login.project / "answer"
     wait = f"touch {accepted}; until test -e {answer}; do sleep 0.1; done"
     program(login, "sbatch", f'#!/bin/sh\nsaid=$(/usr/bin/sbatch "$@") && {wait} && echo "$said"\n')
-    laptop.sweep("late", f"echo late {{n}} >> {login.project}/ran", "{n: 1..4}")
-    attended = laptop.start("sweep", "late", "--hosts", "cluster")
+    laptop.sweep("unheard", f"echo unheard {{n}} >> {login.project}/ran", "{n: 1..4}")
+    attended = laptop.start("sweep", "unheard", "--hosts", "cluster")
     until(accepted.exists, what="Slurm has accepted")
     cut_off(gate, attended)
     answer.touch()
-    until(lambda: len(login.ran()) == 4 and ended(login, "late"), what="its jobs have ended")
+    until(lambda: len(login.ran()) == 4 and ended(login, "unheard"), what="its jobs have ended")
     gate.start()
-    assert laptop.orch("attach", "late").code == 0
+    assert laptop.orch("attach", "unheard").code == 0
 
-    laptop.sweep("cut", f"echo cut {{n}} >> {login.project}/ran", "{n: 1..4}")
+    laptop.sweep("broken", f"echo broken {{n}} >> {login.project}/ran", "{n: 1..4}")
     login.settle()  # where nothing is left to be done, queueing is the first that needs the lock
     with holding_lock(login.host_folder.queue_lock):
-        sending = laptop.start("sweep", "cut", "--hosts", "cluster", "--detach")
+        sending = laptop.start("sweep", "broken", "--hosts", "cluster", "--detach")
         until(lambda: awaited(login.host_folder.queue_lock), what="it is about to queue the jobs")
         cut_off(gate, sending)
-    until(lambda: len(login.ran()) == 8 and ended(login, "cut"), what="its jobs have ended")
+    until(lambda: len(login.ran()) == 8 and ended(login, "broken"), what="its jobs have ended")
     gate.start()
-    again = laptop.orch("sweep", "cut", "--hosts", "cluster")
+    again = laptop.orch("sweep", "broken", "--hosts", "cluster")
     assert again.code == 0 and "already there: 4 done; 0 jobs to run" in again.err, again.err
-    assert login.ran() == [f"{name} {number}" for name in ("cut", "late") for number in (1, 2, 3, 4)]
-    assert len(arrays(slurm, "late")) == len(arrays(slurm, "cut")) == 1
+    assert login.ran() == [f"{name} {number}" for name in ("broken", "unheard") for number in (1, 2, 3, 4)]
+    assert len(arrays(slurm, "unheard")) == len(arrays(slurm, "broken")) == 1
 
 
 def test_a_login_node_without_submitit_is_told_with_the_repair(laptop: Ground, login: Ground, slurm: Slurm) -> None:
