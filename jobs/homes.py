@@ -99,7 +99,7 @@ def host_folder(home: Home, home_id: str) -> HostFolder:
         It cannot be made.
     """
     local = HostFolder.of(home_id)
-    private_folder(local.path)
+    _private_folder(local.path)
     if mask(home.path) == SHARED:
         with contextlib.suppress(PermissionError):  # not of the group (root, or its owner): then nobody looks in
             _show(local, os.stat(home.path).st_gid)
@@ -140,16 +140,8 @@ def private(home: str = "") -> Iterator[None]:
                 os.umask(_inside[1])
 
 
-def private_folder(path: str) -> None:
-    """Make a host-local folder that is ours alone.
-
-    Raises
-    ------
-    ContractError
-        A stranger has a folder of that name (in a sticky /var/tmp).
-    DiskError
-        It cannot be made.
-    """
+def _private_folder(path: str) -> None:
+    """Make a folder that is ours alone; see `host_folder`."""
     try:
         os.makedirs(os.path.dirname(path), 0o700, exist_ok=True)
         os.makedirs(path, 0o700, exist_ok=True)

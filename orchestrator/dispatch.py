@@ -103,18 +103,6 @@ class Contact:
         """The name that tables show: of this machine its own, of others that of the site file."""
         return self.host if self.name == LOCAL else self.name
 
-    def submit(
-        self,
-        record: Mapping[str, Any] | None,
-        jobs: Iterable[Mapping[str, Any]],
-        again: Iterable[str] = (),
-        parallel: int | None = None,
-        floors: Mapping[str, int] | None = None,
-        by_person: bool = True,
-    ) -> list[dict[str, Any]]:
-        """Queue jobs in one exchange; return for each what the host did: `{"id", "action", "attempt"}`."""
-        return self.submitted(self.post_submit(record, jobs, again, parallel, floors, by_person))
-
     def post_submit(
         self,
         record: Mapping[str, Any] | None,
@@ -124,7 +112,7 @@ class Contact:
         floors: Mapping[str, int] | None = None,
         by_person: bool = True,
     ) -> int:
-        """Send jobs to be queued without waiting for the answer (`submitted`): a look can go right behind it.
+        """Send jobs to be queued, in one exchange; its number is for `submitted`, and a look can go right behind it.
 
         Parameters
         ----------
@@ -137,7 +125,7 @@ class Contact:
         return self.wire.post("submit", record=record, jobs=(self._placed(job) for job in jobs), **more)
 
     def submitted(self, number: int) -> list[dict[str, Any]]:
-        """Wait for the answer to `post_submit`; see `submit`."""
+        """Wait for that answer; return for each job what the host did: `{"id", "action", "attempt"}`."""
         return list(self.wire.answer(number)["jobs"])
 
     def _placed(self, job: Mapping[str, Any]) -> Mapping[str, Any]:

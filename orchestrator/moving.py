@@ -210,4 +210,6 @@ class Mover:
         reason = f"moved from {source}: {why}" if host != source else "others of its comparison have begun here"
         there = [self._specs[host][job] for job in attempts]
         specs = [replace(spec, placement={**spec.placement, "host": host, "reason": reason}) for spec in there]
-        self._fleet.contacts[host].submit(None, [spec.to_json() for spec in specs], floors=attempts, by_person=False)
+        contact = self._fleet.contacts[host]
+        jobs = (spec.to_json() for spec in specs)
+        contact.submitted(contact.post_submit(None, jobs, floors=attempts, by_person=False))

@@ -61,7 +61,7 @@ def _retry(fleet: Fleet, host: str, rows: list[JobRow]) -> list[dict[str, Any]]:
     contact = fleet.of(host)
     specs = [_spec(contact, row) for row in rows]
     floors = {row.id: row.attempts for row in rows}
-    return contact.submit(None, specs, again=[row.id for row in rows], floors=floors)
+    return contact.submitted(contact.post_submit(None, specs, again=[row.id for row in rows], floors=floors))
 
 
 def _spec(contact: Contact, row: JobRow) -> dict[str, Any]:

@@ -61,7 +61,7 @@ def run(args: Namespace, settings: Settings, out: Output) -> int:
         specs = [replace(one, placement=_placement(place, args)) for one in _specs(commands, args, place, resources)]
         contact = fleet.contacts[place.host]
         record = single.record(specs, place.host, provenance.now())
-        answers = contact.submit(record, [one.to_json() for one in specs])
+        answers = contact.submitted(contact.post_submit(record, [one.to_json() for one in specs]))
         refresh(fleet, index, [args.name])
         _tell(specs, place, out)
         if args.detach or args.stdin:

@@ -36,20 +36,20 @@ def test_a_home_is_made_when_first_opened(ground: Ground, settings: Settings) ->
 def test_submit_show_log(ground: Ground, settings: Settings) -> None:
     spec = job(ground, "a", "echo hello")
     with Contact(settings) as contact:
-        (answer,) = contact.submit(None, [spec.to_json()])
+        (answer,) = contact.submitted(contact.post_submit(None, [spec.to_json()]))
         assert answer == {"id": spec.id, "action": "queued", "attempt": 1}
         until(lambda: ground.folders("s"), what="it has begun")
         assert "".join(contact.log("s", spec.id, None, 0, follow=True)) == "hello\n"
-        until(lambda: contact.submit(None, [spec.to_json()])[0]["action"] == "done already")
+        until(lambda: contact.submitted(contact.post_submit(None, [spec.to_json()]))[0]["action"] == "done already")
         (shown,) = contact.show("s", spec.id)["attempts"]
         assert shown["verdict"]["state"] == "done"
-        assert contact.submit(None, [spec.to_json()], again=[spec.id])[0]["attempt"] == 2
+        assert contact.submitted(contact.post_submit(None, [spec.to_json()], again=[spec.id]))[0]["attempt"] == 2
 
 
 def test_stop_says_who_asked(ground: Ground, settings: Settings) -> None:
     spec = job(ground, "a", "echo $$ >> pids; exec sleep 300")
     with Contact(settings) as contact:
-        contact.submit(None, [spec.to_json()])
+        contact.submitted(contact.post_submit(None, [spec.to_json()]))
         until(lambda: ground.ran("pids"))
         assert contact.stop([("s", spec.id)])[0]["action"] == "asked to stop"
         (folder,) = ground.folders("s")["a"]
@@ -62,7 +62,7 @@ def test_an_agent_that_dies_is_unreachable_and_its_jobs_go_on(ground: Ground, se
     """Injected: SIGKILL to the agent. Said: this machine does not answer; the job ends well all the same."""
     spec = job(ground, "a", "while ! test -e go; do sleep 0.05; done; echo x >> ran")
     with Contact(settings) as contact:
-        contact.submit(None, [spec.to_json()])
+        contact.submitted(contact.post_submit(None, [spec.to_json()]))
         until(lambda: ground.folders("s"), what="it has begun")
         for pid in ground.processes():
             if parent(pid) == os.getpid():
