@@ -89,14 +89,16 @@ class Host(PromisedHost):
     def kill_a_job(self, pick: int, signum: signal.Signals) -> None:
         self.let_something_run()
         for lock, found in self.host.running()[pick : pick + 1]:
-            self.touched.add(self.number_of(self.host.folder_of(lock)))
+            self.record.disturbed(f"j{self.number_of(self.host.folder_of(lock))}", "killed")
             self.tally["job killed"] += self.host.kill(found["job"][0], signum)
 
     @needs_root
     @rule()
     def power_off_and_boot(self) -> None:
         self.tally["power off"] += 1
+        boot = self.host.boot.read_text().strip()
         self.host.power_off()
+        self.record.off(boot)
         for laptop in list(self.wires):
             self.hang_up(laptop)
         for folder in self.host.home.run_folders():
@@ -109,6 +111,8 @@ class Host(PromisedHost):
         """Not every file system keeps what was reserved on it."""
         self.tally["disk full"] += 1
         self.disk_was_full = True
+        for one in range(JOBS):
+            self.record.disturbed(f"j{one}", "the disk was full")
         for lock, found in self.host.running() if not reserved else ():
             self.host.lose_reservation(lock, found["watcher"][0])
         self.host.fill(disk)
@@ -146,7 +150,10 @@ class Host(PromisedHost):
         """A batch of the queue loses its end: the jobs in it are to be asked for again."""
         for path, text in self.one_batch(pick):
             self.tally["batch torn"] += 1
-            self.torn.update(one for one in range(JOBS) if self.job(one)["id"].encode() in text)
+            torn = {one for one in range(JOBS) if self.job(one)["id"].encode() in text}
+            for one in torn:
+                self.record.excused(f"j{one}", "its batch was torn")
+            self.torn.update(torn)
             with contextlib.suppress(FileNotFoundError):
                 os.truncate(path, min(keep, len(text)))
 

@@ -1,6 +1,6 @@
-"""What must hold of a host whatever happens: its jobs, two laptops that use it, and the promises to hold them against.
+"""What must hold of a host whatever happens: its jobs, two laptops that use it, and the record that the judge reads.
 
-What must hold at any time is looked at after each step, the rest once all faults are over.
+The judge (`tests/judge.py`) decides after each step what must hold at any time, and the rest once all faults are over.
 """
 
 from __future__ import annotations
@@ -19,10 +19,11 @@ from typing import Any, ClassVar, cast
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from judge import judge, read
 from local_host import ENDED, until
+from record import PRELUDE, Record
 from unlucky_host import Line, UnluckyHost
 
-from jobs.attempt import read_exit
 from jobs.errors import DiskError, NotFound, OrchError, Unreachable, WireError
 from jobs.folder import RunFolder
 from jobs.host import is_alive
@@ -35,22 +36,22 @@ SETTINGS = settings(
     deadline=None,
     database=None,
     print_blob=True,
-    phases=[Phase.generate],  # a run that needs a race to fail is not made smaller by running it again
+    phases=[Phase.generate, Phase.shrink],
     suppress_health_check=list(HealthCheck),
 )
 JOBS, SIDE_BY_SIDE = 20, 4
 SETTLE = 60.0  # seconds that the host has to come to rest once all faults are over
-# Each program says that it began and how it ends in files that are only appended to; `flock` tells whether another
-# attempt of the same job still lives.
-PROGRAM = """
-echo "$ORCH_RUN" >> starts
+PROGRAM = (
+    "RECORD=record JOB=(job)"
+    + PRELUDE
+    + """
 echo '{"seq":0,"t":1.0,"kind":"metrics","step":1,"values":{"loss":0.5}}' >> "$ORCH_RUN/events.jsonl"
 code=0
-%s
+(work)
 echo '{"seq":1,"t":2.0,"kind":"metrics","step":2,"values":{"loss":0.25}}' >> "$ORCH_RUN/events.jsonl"
-echo "$ORCH_RUN $code" >> ends
-exit $code
+finish $code
 """
+)
 KINDS = (
     "",
     "code=3",
@@ -58,7 +59,6 @@ KINDS = (
     "until [ -e open ]; do sleep 0.1; done; code=3",
     """sleep 0.1; echo '{"contract":1,"values":{"score":1}}' > "$ORCH_RUN/result.json" """,
 )
-ALONE = ("flock", "-n", "-E", "99")  # exit status 99: another attempt lives
 
 numbers = st.lists(st.integers(0, JOBS - 1), min_size=1, max_size=6, unique=True)
 number = st.integers(0, JOBS - 1)
@@ -81,8 +81,8 @@ class PromisedHost(RuleBasedStateMachine):
         self.indexes = [Index.open(self.base / f"laptop{one}.db", force=True) for one in (0, 1)]
         self.stranger = subprocess.Popen(["sleep", "3600"], env={"PATH": os.environ["PATH"]})
         self.accepted: set[int] = set()  # jobs of which an agent said that they are queued
-        self.touched: set[int] = set()  # jobs that were stopped, or killed, or lost with their watcher
-        self.excused: set[str] = set()  # attempts that may have no exit record: nobody was left to write it
+        self.record = Record(self.host.work / "record")
+        self.told: dict[tuple[int | str, str, int], tuple[Any, ...]] = {}  # what each one has told last
         self.disk_was_full = False
         self.torn: set[int] = set()  # jobs in batches that were damaged
         cells = [{"id": self.job(one)["id"], "label": f"j{one}", "names": {}} for one in range(JOBS)]
@@ -93,8 +93,8 @@ class PromisedHost(RuleBasedStateMachine):
 
     def job(self, which: int) -> dict[str, Any]:
         """The specification of a job."""
-        argv = (*ALONE, f"{which}.lock", "sh", "-c", PROGRAM % KINDS[which % len(KINDS)])
-        return self.host.job(f"j{which}", argv)
+        script = PROGRAM.replace("(job)", f"j{which}").replace("(work)", KINDS[which % len(KINDS)])
+        return self.host.job(f"j{which}", ("sh", "-c", script))
 
     def wire(self, laptop: int) -> Wire | None:
         """A laptop's connection, made anew where there is none; None while the host refuses it."""
@@ -132,6 +132,8 @@ class PromisedHost(RuleBasedStateMachine):
         """Take an agent's word for what is queued."""
         if answer:
             assert all(one["attempt"] or one["action"] for one in answer["jobs"]), answer
+            for one in set(which) - self.accepted:
+                self.record.accepted(f"j{one}")
             self.accepted.update(which)
 
     @rule(laptop=laptops, which=numbers)
@@ -160,7 +162,7 @@ class PromisedHost(RuleBasedStateMachine):
 
     @rule(laptop=laptops, which=number, grace=st.sampled_from((0.0, 30.0)))
     def stop(self, laptop: int, which: int, grace: float) -> None:
-        self.touched.add(which)
+        self.record.disturbed(f"j{which}", "stopped")
         self.ask(laptop, "stop", jobs=[["s", self.job(which)["id"]]], grace=grace)
 
     @rule(laptop=laptops, pick=st.integers(0, 3), grace=st.sampled_from((0.0, 30.0)))
@@ -172,7 +174,7 @@ class PromisedHost(RuleBasedStateMachine):
     @rule(which=number, wait=soon)
     def stop_during_start(self, which: int, wait: int) -> None:
         self.tally["stop during start"] += 1
-        self.touched.add(which)
+        self.record.disturbed(f"j{which}", "stopped")
         self.submit(0, [which])
         time.sleep(wait / 1000)
         self.ask(1, "stop", jobs=[["s", self.job(which)["id"]]], grace=1.0)
@@ -208,6 +210,19 @@ class PromisedHost(RuleBasedStateMachine):
     def take_in(self, contact: Any, index: Index) -> None:
         """Bring what is new into an index, as `orch sync` does."""
         refresh(Fleet({"local": contact}), index)
+        self.tell(self.indexes.index(index) if index in self.indexes else "rebuilt", index)
+
+    def tell(self, by: int | str, index: Index, *, again: bool = False) -> None:
+        """Write down what an index says of each attempt, where it is another word than before; `again` says all."""
+        names = {self.job(one)["id"]: f"j{one}" for one in range(JOBS)}
+        for row in index.attempts("s"):
+            said = (row.state, (row.exit or {}).get("status"))
+            if again or self.told.get((by, row.job, row.number)) != said:
+                self.told[by, row.job, row.number] = said
+                self.record.told(f"laptop {by}", names[row.job], row.number, *said)
+        for job in index.jobs("s") if again else ():
+            if job.counted:
+                self.record.counts(f"laptop {by}", names[job.id], job.counted)
 
     @rule(laptop=laptops)
     def leave(self, laptop: int) -> None:
@@ -221,24 +236,19 @@ class PromisedHost(RuleBasedStateMachine):
 
     def excuse(self, folder: RunFolder) -> None:
         """An attempt may have no exit record from now on."""
-        self.excused.add(folder.path)
-        self.touched.add(self.number_of(folder))
+        self.record.unwitnessed(f"j{self.number_of(folder)}", folder.attempt)
+        self.record.disturbed(f"j{self.number_of(folder)}", "lost its watcher or its host")
 
     def number_of(self, folder: RunFolder) -> int:
         """Which of our jobs a run folder belongs to."""
         return next(one for one in range(JOBS) if self.job(one)["id"] == folder.job_id)
 
     @invariant()
-    def nothing_is_started_twice(self) -> None:
+    def the_promises_hold_at_any_time(self) -> None:
         self.tally["steps"] += 1
-        starts = Counter(self.lines("starts"))
-        assert not [run for run, times in starts.items() if times > 1], starts
         assert self.stranger.poll() is None, "a foreign process was signalled"
-
-    def lines(self, name: str) -> list[str]:
-        """What the programs have written into a file of theirs."""
-        path = self.host.work / name
-        return path.read_text().splitlines() if path.exists() else []
+        found = judge(read(self.record.path), final=False)
+        assert not found, found
 
     def teardown(self) -> None:
         try:
@@ -292,31 +302,11 @@ class PromisedHost(RuleBasedStateMachine):
         folders = list(self.host.home.run_folders())
         self.tally["jobs"] += len(self.accepted)
         self.tally["attempts"] += len(folders)
-        self.no_exit_is_lost(folders)
-        self.jobs_end_as_they_do_alone()
-        self.nobody_met_another_attempt(folders)
+        self.record.rest()
         self.index_is_what_the_folders_say()
         self.nothing_is_left()
-
-    def no_exit_is_lost(self, folders: list[RunFolder]) -> None:
-        said = dict(line.rsplit(" ", 1) for line in self.lines("ends"))
-        for folder in folders:
-            record = read_exit(folder, self.host.local)
-            assert record or folder.path in self.excused, f"no exit record: {folder.path}"
-            if record and folder.path in said and record["signal"] is None:
-                assert record["status"] == int(said[folder.path]), (record, said[folder.path])
-
-    def jobs_end_as_they_do_alone(self) -> None:
-        """A job that nobody stopped or killed ends as if nothing had happened around it."""
-        states = {row.id: row.state for row in self.indexes[0].jobs()}
-        for one in self.accepted - self.touched - self.torn if not self.disk_was_full else ():
-            assert states[self.job(one)["id"]] == ("failed" if "code=3" in KINDS[one % len(KINDS)] else "done"), (
-                f"j{one}"
-            )
-
-    def nobody_met_another_attempt(self, folders: list[RunFolder]) -> None:
-        met = [folder.path for folder in folders if (read_exit(folder) or {}).get("status") == 99]
-        assert not met, f"an attempt began while another one of its job lived: {met}"
+        found = judge(read(self.record.path))
+        assert not found, found
 
     def index_is_what_the_folders_say(self) -> None:
         """Each laptop's index, kept from piece to piece, and one that is made from nothing."""
@@ -326,6 +316,8 @@ class PromisedHost(RuleBasedStateMachine):
                 self.collect(laptop)
                 found = compare(self.indexes[laptop].content(), anew.content())
                 assert not found, found
+                self.tell(laptop, self.indexes[laptop], again=True)
+            self.tell("rebuilt", anew, again=True)
 
     def nothing_is_left(self) -> None:
         self.hang_up(0)
