@@ -1,8 +1,8 @@
-"""`make planted`: is the suite sharp? Each patch here plants one fault in a copy of the tree; the tests it names must fail.
+"""`make planted`: is the suite sharp? Each patch plants one fault in a copy of the tree; its tests must fail.
 
 A patch begins with two lines, `What:` (the fault, in a sentence) and `Tests:` (pytest files or node ids, separated by
-blanks); the unified diff follows, as `git diff` writes it. `PLANTED=word` takes only the patches whose names hold the word;
-`CLEAN=yes` runs the named tests without the fault instead: they must pass.
+blanks); the unified diff follows, as `git diff` writes it. `PLANTED=word` takes only the patches whose names hold the
+word; `CLEAN=yes` runs the named tests without the fault instead: they must pass.
 """
 
 from __future__ import annotations
