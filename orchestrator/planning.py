@@ -17,6 +17,8 @@ from jobs.notebookrun import NEEDS
 from . import datasets, grid, provenance, snapshot
 from .config import DataSource, Settings
 from .dispatch import LOCAL
+from .filelist import LeftOut
+from .filelist import describe as describe_left_out
 from .places import Place
 from .plan import DataSet, Pins, Plan, Selection, check_folds, counts, plan, sweep_record
 from .sweep import NOTEBOOK, TRAINER, SweepFile, find_sweep, load_sweep
@@ -37,12 +39,15 @@ class Prepared:
         The snapshot that the jobs run, as the first host has it, or None.
     changed:
         Files of the code here that differ from the pinned code that the jobs run.
+    left_out:
+        What lies beside the code here and does not travel.
     """
 
     plans: Mapping[str, Plan]
     record: dict[str, Any]
     code: snapshot.Snapshot | None
     changed: tuple[str, ...]
+    left_out: tuple[LeftOut, ...] = ()
 
     @property
     def plan(self) -> Plan:
@@ -95,7 +100,7 @@ def prepare(
         else:
             plans[place.name] = _command_plan(args, settings, sweep, place, code, tracked[0])
     _refuse_different_cells(plans)
-    made = Prepared(plans, {}, first, changed)
+    made = Prepared(plans, {}, first, changed, here.left_out if here else ())
     return replace(made, record={**sweep_record(made.plan), "hosts": [place.name for place in places]})
 
 
@@ -107,10 +112,11 @@ def _code_here(sweep: SweepFile, places: Sequence[Place]) -> snapshot.Code | Non
     if sweep.kind == NOTEBOOK:
         return snapshot.notebook_code(base, sweep.notebook, sweep.code)
     if sweep.code:
-        return snapshot.Code.of(snapshot.listed_code(base, sweep.code))
+        found = snapshot.listed_code(base, sweep.code)
+        return snapshot.Code.of(found.files, left_out=found.left_out)
     if all(place.host == LOCAL for place in places):
         return None
-    return snapshot.Code.of(snapshot.project_code(base, provenance.tracked(base)))
+    return snapshot.project_code(base)
 
 
 def _git(sweep: SweepFile) -> tuple[dict[str, Any], provenance.Patch | None]:
@@ -285,7 +291,7 @@ def describe(prepared: Prepared) -> list[str]:
     if prepared.changed:
         lines.append(f"  code pinned when the sweep began; changed here since: {', '.join(prepared.changed[:5])}")
         lines.append("  --rerun changed runs again what the change concerns")
-    return lines
+    return [*lines, *(f"  {line}" for line in describe_left_out(prepared.left_out))]
 
 
 def _git_state(made: Plan) -> str:

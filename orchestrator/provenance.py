@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import getpass
 import hashlib
-import os
 import platform
-import subprocess
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,9 +16,8 @@ from jobs.errors import disk_error
 from jobs.folder import Home
 from jobs.homes import private
 
+from . import git as git_program
 from .snapshot import LARGEST, REFUSED
-
-_TIMEOUT = 20.0  # seconds; a huge working tree on a network disk
 
 
 def now() -> str:
@@ -61,37 +58,23 @@ def git(folder: Path, names: Sequence[str]) -> tuple[dict[str, Any], Patch | Non
     Patch or None
         See `keep`.
     """
-    commit = _git(folder, "rev-parse", "HEAD")
-    if commit is None:
+    if not git_program.is_under_git(folder):
         return {"commit": None, "reason": "no git checkout"}, None
-    if not _git(folder, "ls-files", "--", *names):
-        return {"commit": None, "reason": "the code is not tracked by the repository around it"}, None
+    commit = git_program.ask(folder, "rev-parse", "HEAD")
+    known = git_program.ask(folder, "ls-files", "--", *names)
     excluded = [f":(exclude,icase)*{ending}" for ending in REFUSED]
-    patch = _git(folder, "diff", "HEAD", "--no-color", "--no-ext-diff", "--", *names, *excluded) or b""
-    changed = _git(folder, "status", "--porcelain", "--untracked-files=all", "--", *names) or b""
-    lines = changed.splitlines()
+    patch = git_program.ask(folder, "diff", "HEAD", "--no-color", "--no-ext-diff", "--", *names, *excluded)
+    changed = git_program.ask(folder, "status", "--porcelain", "--untracked-files=all", "--", *names)
+    refusal = next((one.refusal for one in (commit, known, patch, changed) if one.refusal), "")
+    if refusal:
+        return {"commit": None, "reason": f"git refuses: {refusal}"}, None
+    if not known.output:
+        return {"commit": None, "reason": "the code is not tracked by the repository around it"}, None
+    lines = changed.output.splitlines()
     untracked = sum(line.startswith(b"??") for line in lines)
-    kept = _named(_without_binary(patch))
-    facts = {"commit": commit.decode().strip(), "dirty": bool(lines), "patch": kept.name if kept else None}
+    kept = _named(_without_binary(patch.output))
+    facts = {"commit": commit.output.decode().strip(), "dirty": bool(lines), "patch": kept.name if kept else None}
     return {**facts, "untracked": untracked}, kept
-
-
-def tracked(folder: Path) -> list[str] | None:
-    """Return the files of a folder that git tracks or would (not those it ignores), or None where there is no git."""
-    listed = _git(folder, "ls-files", "-z", "--cached", "--others", "--exclude-standard", "--", ".")
-    return [os.fsdecode(name) for name in listed.split(b"\0") if name] if listed is not None else None
-
-
-def _git(folder: Path, *words: str) -> bytes | None:
-    command = ["git", "-C", str(folder), "-c", "core.quotepath=off", *words]
-    environment = {**os.environ, "GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C"}
-    try:
-        done = subprocess.run(
-            command, stdin=subprocess.DEVNULL, capture_output=True, timeout=_TIMEOUT, check=False, env=environment
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return done.stdout if done.returncode == 0 else None
 
 
 def _without_binary(patch: bytes) -> bytes:

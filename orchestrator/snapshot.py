@@ -20,21 +20,19 @@ from jobs import CONTRACT, notebook
 from jobs.aside import aside
 from jobs.asking import pack
 from jobs.atomic import digest, file_sha256, read_json, write_json
-from jobs.errors import DataError, OrchError, UsageError, disk_error
+from jobs.errors import DataError, OrchError, disk_error
 from jobs.folder import Home
 from jobs.homes import mask, private
 from jobs.notebookrun import PROJECT
 from jobs.uses import date
 
+from . import filelist
+from .filelist import FileList, LeftOut
 from .guard import check_package
 
 LARGEST = 50 * 2**20  # bytes of a whole snapshot; more is data, not code
 _MEDICAL = (".nii", ".nii.gz", ".dcm", ".nrrd", ".nhdr", ".mha", ".mhd", ".mgz", ".hdr", ".img", ".ima")
 REFUSED = (*_MEDICAL, ".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".npy", ".npz")
-_LEFT_OUT = frozenset(
-    {"__pycache__", ".git", ".venv", ".mypy_cache", ".ruff_cache", ".pytest_cache", ".ipynb_checkpoints"}
-)
-_COMPILED = (".pyc", ".pyo")
 _MAIN = '''"""Start the trainer that lies beside this file."""
 from trainer.commands import main
 raise SystemExit(main())
@@ -70,6 +68,8 @@ class Code(NamedTuple):
         Text that becomes `__main__.py`, or empty.
     made:
         Contents that lie in no file here, by their path in the snapshot.
+    left_out:
+        What lies beside the files and does not travel.
     """
 
     hash: str
@@ -77,22 +77,33 @@ class Code(NamedTuple):
     hashes: Mapping[str, str]
     main: str = ""
     made: Mapping[str, bytes] = MappingProxyType({})
+    left_out: tuple[LeftOut, ...] = ()
 
     @classmethod
-    def of(cls, files: Mapping[str, Path], main: str = "", made: Mapping[str, bytes] = MappingProxyType({})) -> Code:
+    def of(
+        cls,
+        files: Mapping[str, Path],
+        main: str = "",
+        made: Mapping[str, bytes] = MappingProxyType({}),
+        left_out: tuple[LeftOut, ...] = (),
+    ) -> Code:
         """Hash files.
 
         Raises
         ------
         DataError
-            An image or medical file is among them, or they exceed 50 MB.
+            An image or medical file is among them, they exceed 50 MB, or one cannot be read.
         """
         _refuse_images(files)
-        _refuse_large(files)
-        hashes = {name: file_sha256(path) for name, path in files.items()}
+        try:
+            _refuse_large(files)
+            hashes = {name: file_sha256(path) for name, path in files.items()}
+        except OSError as error:
+            text = f"the code cannot be read: {error.filename}: {error.strerror or error}"
+            raise DataError(text, "is it being changed? then run the same command again") from error
         hashes.update((name, hashlib.sha256(data).hexdigest()) for name, data in made.items())
         hashes = dict(sorted(hashes.items()))
-        return cls(digest({"files": hashes, "main": main}), files, hashes, main, made)
+        return cls(digest({"files": hashes, "main": main}), files, hashes, main, made, left_out)
 
     def packed(self) -> str:
         """Return all of it as one text, for a host (`jobs.asking.unpack`)."""
@@ -122,31 +133,30 @@ def _package(package: str) -> dict[str, Path]:
     check_package(package)
     found = importlib.util.find_spec(package)
     folder = Path(str(found.origin)).parent if found else Path()
-    return {f"{package}/{path.relative_to(folder).as_posix()}": path for path in _walk(folder)}
+    return {f"{package}/{path.relative_to(folder).as_posix()}": path for path in _installed(folder)}
 
 
-def listed_code(base: Path, entries: Iterable[str]) -> dict[str, Path]:
-    """Return the files that `code:` lists, by their path relative to `base`.
+def _installed(folder: Path) -> Iterator[Path]:
+    """The plain files of an installed package; whether it lies in somebody's repository is no matter."""
+    for root, folders, names in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not filelist.is_skipped(name))
+        paths = (Path(root, name) for name in sorted(names) if not filelist.is_skipped(name))
+        yield from (path for path in paths if path.is_file())
+
+
+def listed_code(base: Path, entries: Iterable[str]) -> FileList:
+    """Return the files that `code:` lists, by their path relative to `base`; git is asked what it ignores of folders.
 
     Raises
     ------
     UsageError
         An entry does not exist, or lies outside of `base`.
     DataError
-        An image or medical file is among them.
+        An image or medical file is among them, or git refuses.
     """
-    files: dict[str, Path] = {}
-    root = base.resolve()
-    for entry in entries:
-        start = (root / entry).resolve()
-        if not start.is_relative_to(root):
-            raise UsageError(f"code: {entry} lies outside of {base}", "list files and folders below that folder")
-        if not start.exists():
-            raise UsageError(f"code: there is no {entry} in {base}", "correct the list `code:` in the sweep file")
-        paths = _walk(start) if start.is_dir() else [start]
-        files.update((path.relative_to(root).as_posix(), path) for path in paths)
-    _refuse_images(files)
-    return files
+    found = filelist.of_entries(base, entries)
+    _refuse_images(found.files)
+    return found
 
 
 def notebook_code(base: Path, name: str, entries: Iterable[str]) -> Code:
@@ -159,31 +169,27 @@ def notebook_code(base: Path, name: str, entries: Iterable[str]) -> Code:
     OrchError
         See `listed_code` and `jobs.notebook.read`.
     """
-    files = {f"{PROJECT}/{path}": place for path, place in listed_code(base, entries).items()}
+    found = listed_code(base, entries)
+    files = {f"{PROJECT}/{path}": place for path, place in found.files.items()}
     bare = notebook.without_outputs(notebook.read(str(base / name)).document)
     text = json.dumps({**bare, "metadata": {}}, ensure_ascii=False, indent=1, sort_keys=True)
     made = {f"{PROJECT}/{name}": text.encode()}
     program = Path(__file__).with_name("notebook_program.py").read_text("utf-8")
-    return Code.of({**_package("jobs"), **files}, program, made)
+    return Code.of({**_package("jobs"), **files}, program, made, found.left_out)
 
 
-def project_code(base: Path, tracked: Iterable[str] | None) -> dict[str, Path]:
-    """Return the files of a project that travel with its commands, without images; by their path relative to `base`.
+def project_code(base: Path) -> Code:
+    """Return the code of a command that lists none: the whole project, without images and what git ignores.
 
-    Parameters
-    ----------
-    tracked:
-        What git knows of it and does not ignore; None: everything in the folder.
+    Raises
+    ------
+    DataError
+        Git refuses to say what it ignores, or the files exceed 50 MB.
     """
-    found = [base / name for name in tracked] if tracked is not None else list(_walk(base))
-    names = {path.relative_to(base).as_posix(): path for path in found if path.is_file() and not path.is_symlink()}
-    return {name: path for name, path in names.items() if not name.lower().endswith(REFUSED)}
-
-
-def _walk(folder: Path) -> Iterator[Path]:
-    for root, folders, names in os.walk(folder):
-        folders[:] = sorted(name for name in folders if name not in _LEFT_OUT)
-        yield from (Path(root, name) for name in sorted(names) if not name.endswith(_COMPILED))
+    found = filelist.of_folder(base)
+    files = {name: path for name, path in found.files.items() if not name.lower().endswith(REFUSED)}
+    images = [LeftOut(name, "image or medical file") for name in found.files if name not in files]
+    return Code.of(files, left_out=(*found.left_out, *images))
 
 
 def _refuse_images(files: Mapping[str, Path]) -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import shlex
+import shutil
 import signal
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -71,6 +73,15 @@ def hostile_path(tmp_path: Path) -> Path:
     path = tmp_path / 'it\'s "hostile"\n$HOME & voilà; 50%'
     path.mkdir()
     return path
+
+
+@pytest.fixture
+def open_ground() -> Iterator[Path]:
+    """A folder that every user can reach and write to; pytest closes its own folders to all but us."""
+    path = Path(tempfile.mkdtemp(dir="/var/tmp"))
+    path.chmod(0o1777)
+    yield path
+    shutil.rmtree(path)
 
 
 @pytest.fixture

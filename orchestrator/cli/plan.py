@@ -46,7 +46,8 @@ def run(args: Namespace, settings: Settings, out: Output) -> int:
     disk = {
         home: {"bytes": cost.peak_bytes[home], "files": cost.new_files[home], **room[home]} for home in cost.new_files
     }
-    out.json({"sweep": sweep.name, "jobs": len(due), "hosts": hosts, "disk": disk, "lacks": lacks})
+    left = [item._asdict() for item in prepared.left_out]
+    out.json({"sweep": sweep.name, "jobs": len(due), "hosts": hosts, "disk": disk, "lacks": lacks, "left_out": left})
     lines = [*planning.describe(prepared), f"  {counted(len(due), 'job')} to run"]
     out.result("\n".join([*lines, *(f"  {line}" for line in (*spread.lines, *price.describe(cost, room)))]))
     for lack in lacks:

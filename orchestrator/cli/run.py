@@ -14,7 +14,7 @@ from jobs.errors import UsageError
 from jobs.folder import valid_name
 from jobs.spec import JobSpec, Resources
 
-from .. import placement, provenance, single, snapshot
+from .. import filelist, placement, provenance, single, snapshot
 from ..collect import every_host, own_index, refresh
 from ..config import Settings
 from ..dispatch import LOCAL, Contact
@@ -58,7 +58,9 @@ def run(args: Namespace, settings: Settings, out: Output) -> int:
     with own_index(settings) as index, open_places(settings, hosts, None) as fleet:
         places = places_of(fleet, settings, None)
         place = places[_choose(index, places, resources)]
-        specs = [replace(one, placement=_placement(place, args)) for one in _specs(commands, args, place, resources)]
+        specs = [
+            replace(one, placement=_placement(place, args)) for one in _specs(commands, args, place, resources, out)
+        ]
         contact = fleet.contacts[place.host]
         record = single.record(specs, place.host, provenance.now())
         answers = contact.submitted(contact.post_submit(record, [one.to_json() for one in specs]))
@@ -105,15 +107,20 @@ def _placement(place: Place, args: Namespace) -> dict[str, Any]:
     return {**place.placement, "reason": why}
 
 
-def _specs(commands: Sequence[tuple[str, ...]], args: Namespace, place: Place, resources: Resources) -> list[JobSpec]:
+def _specs(
+    commands: Sequence[tuple[str, ...]], args: Namespace, place: Place, resources: Resources, out: Output
+) -> list[JobSpec]:
     """Here a command runs in the current folder; elsewhere in a copy of it, without what git ignores and images."""
     here = Path.cwd()
-    git, patch = provenance.git(here, (".",))
-    place.keep_patch(patch)
     cwd, code = str(here), None
     if place.host != LOCAL:
-        taken = place.take(snapshot.Code.of(snapshot.project_code(here, provenance.tracked(here))))
+        found = snapshot.project_code(here)
+        for line in filelist.describe(found.left_out):
+            out.note(line)
+        taken = place.take(found)
         cwd, code = taken.path, taken.hash
+    git, patch = provenance.git(here, (".",))
+    place.keep_patch(patch)
     known = {**provenance.caller(), "git": git, "code": code, "created": provenance.now()}
     return [single.spec(argv, cwd, resources, place.variables(), args.name, known) for argv in commands]
 

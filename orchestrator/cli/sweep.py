@@ -93,7 +93,7 @@ def run(args: Namespace, settings: Settings, out: Output) -> int:
         _tell_plan(prepared, spread, rows, out)
         if args.dry_run:
             planned = [_planned(spec, rows.get(spec.id), spread.placed) for spec in prepared.plan.specs]
-            out.json({"sweep": sweep.name, "jobs": planned})
+            out.json({"sweep": sweep.name, "jobs": planned, "left_out": [one._asdict() for one in prepared.left_out]})
             out.next(_command(args))
             return 0
         dispatching.refuse_lacking(sweep.name, price.lacking(*dispatching.cost(places, prepared, spread)))

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -52,15 +50,6 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
         pytest.skip(f"no disk can be mounted here: {mounted.stderr.strip()}")
     yield path
     subprocess.run(["umount", "--lazy", str(path)], check=True)
-
-
-@pytest.fixture
-def open_ground() -> Iterator[Path]:
-    """A folder that every user can reach and write to; pytest closes its own folders to all but us."""
-    path = Path(tempfile.mkdtemp(dir="/var/tmp"))
-    path.chmod(0o1777)
-    yield path
-    shutil.rmtree(path)
 
 
 @pytest.fixture

@@ -25,7 +25,7 @@ def project(hostile_path: Path) -> Path:
 
 
 def listed(project: Path, *entries: str) -> dict[str, Path]:
-    return snapshot.listed_code(project, entries or ("train.py", "lib"))
+    return snapshot.listed_code(project, entries or ("train.py", "lib")).files
 
 
 def test_the_trainer_runs_from_its_snapshot(orch_home: Home, tmp_path: Path) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import socket
+import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable
@@ -168,6 +170,45 @@ def test_the_folder_goes_along_by_its_hash(orch: Orch, ground: Ground, hosts: Fa
     (first,) = code.glob("*.json")
     assert orch("run", "--host", "grace", "--", "python3", "tool.py").code == 4
     assert list(code.glob("*.json")) == [first], "the same folder is sent once"
+
+
+def test_what_does_not_travel_is_told_before_anything_runs(orch: Orch, ground: Ground, hosts: Fault) -> None:
+    ground.write("tool.py", "print('tool')")
+    ground.write("scan.png", "x")
+    ground.write("s.yaml", "sweep: s", "command: [python3, tool.py]")
+    os.mkfifo(ground.project / "pipe")
+    (ground.project / "shared").symlink_to("/etc/passwd")
+    told = {"scan.png": "image or medical file", "pipe": "pipe, socket or device", "shared": "link that leads outside"}
+    for words in (("sweep", "s.yaml", "--dry-run"), ("plan", "s.yaml")):
+        said = orch(*words, "--hosts", "grace", "--json")
+        assert told.items() <= {one["name"]: one["why"] for one in said.json["left_out"]}.items()
+        said = orch(*words, "--hosts", "grace")
+        assert all(f"1 x {why}: {name}; " in said.out + said.err for name, why in told.items()), said.err
+    said = orch("run", "--host", "grace", "--", "python3", "tool.py")
+    assert (said.code, said.out) == (0, "tool\n"), said.err
+    assert "1 x image or medical file: scan.png; let the program read data by its path" in said.err
+
+
+def test_where_git_refuses_no_command_reaches_a_host(orch: Orch, ground: Ground, hosts: Fault) -> None:
+    """Injected: a damaged index of git; `run`, a command's sweep, one with a list of folders. Sent: nothing."""
+    subprocess.run(["git", "init", "-q"], cwd=ground.project, check=True)
+    ground.write(".gitignore", "secret.env")
+    ground.write("secret.env", "TOKEN")
+    ground.write("lib/tool.py", "print('tool')")
+    ground.write("s.yaml", "sweep: s", "command: [python3, lib/tool.py]")
+    ground.write("t.yaml", "sweep: t", "command: [python3, lib/tool.py]", "code: [lib]")
+    ground.write("one.yaml", "sweep: one", "command: [python3, lib/tool.py]", "code: [lib/tool.py]")
+    (ground.project / ".git/index").write_bytes(b"DIRC damaged")
+    for words in (
+        ("run", "--host", "grace", "--", "true"),
+        ("sweep", "s.yaml", "--hosts", "grace"),
+        ("sweep", "t.yaml", "--hosts", "grace"),
+    ):
+        said = orch(*words)
+        assert said.code == 1 and "nothing is sent" in said.err and "code: [FILE, ...]" in said.err, said.err
+    assert not list((ground.base / "grace").rglob("code/*"))
+    assert orch("sweep", "one.yaml", "--hosts", "grace").code == 0, "a list of files needs no git"
+    assert not list(ground.base.rglob("grace/**/secret.env"))
 
 
 @pytest.mark.slow
