@@ -9,6 +9,7 @@ import threading
 from pathlib import Path
 
 from ground import Ground, until
+from witness import Witness
 
 ORCH_FILES = {"job.json", "exit.json", "log.txt"}
 SMALLER = """
@@ -83,6 +84,30 @@ class LauncherSuite:
         assert ground.orch("sweep", "killed").code == 0
         assert ground.ran() == ["1", "1", "2", "2"]
         assert "retried -> done" in ground.orch("why", "n=1").out
+
+    def test_the_judge_finds_the_promises_kept(self, ground: Ground, tmp_path: Path) -> None:
+        """Injected: two `orch sweep` at once, 2 programs killed, 1 stopped, 2 that fail and are asked for again.
+
+        Lost: nothing; doubled: nothing, by the record that the programs themselves wrote.
+        """
+        witness, labels = Witness(ground, tmp_path), [f"n={number}" for number in range(8)]
+        first = 'test "$ATTEMPT" = 1 && case {n} in 0|1) kill -9 $$;; 2) sleep 60;; 3|4) finish 3;; esac; '
+        ground.sweep("judged", witness.script("n={n}", first + "finish 0"), "{n: 0..7}")
+        for label in labels[:3]:
+            witness.record.disturbed(label, "killed or stopped")
+        both = [ground.start("sweep", "judged", "--detach") for _ in range(2)]
+        assert [one.wait() for one in both] == [0, 0], [one.communicate() for one in both]
+        for one in both:
+            one.communicate()
+        witness.accepted(*labels)
+        until(lambda: ground.states("judged").get("n=2") == "running", what="it runs")
+        witness.look("judged")
+        assert ground.orch("stop", "n=2", "--sweep", "judged", "--grace", "1").code == 0
+        until(lambda: not {"queued", "running"} & set(ground.states("judged").values()), what="all have ended")
+        witness.look("judged")
+        assert ground.orch("sweep", "judged", timeout=300).code == 0
+        assert set(ground.states("judged").values()) == {"done"}
+        witness.verdict("judged")
 
     def test_out_of_memory_goes_on_with_half_the_micro_batch(self, ground: Ground) -> None:
         """Injected: a program that fails above 8 samples at once. Lost: nothing; 32, 16, 8."""

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from ground import Ground, until
 from lab.cluster import Lab
+from witness import Witness
 
 pytestmark = pytest.mark.slow
 CARD = {"index": 0, "uuid": "GPU-5ab1e0", "name": "NVIDIA A10", "memory_total": 23028, "memory_used": 4}
@@ -60,11 +61,17 @@ def test_the_story_is_told_after_the_laptop_was_away(ground: Ground, lab: Lab) -
 
 def test_a_power_cut_is_followed_by_one_more_attempt_at_the_next_command(ground: Ground, lab: Lab) -> None:
     """Injected: power cut under a running and a waiting job, then a boot. Lost: none; started twice: none."""
-    script = "echo {n} >> ~/after-cut; touch $ORCH_RUN/last.pt; while ! test -e ~/after-go; do sleep 0.05; done"
-    write(ground, "cut", script, "{n: [1, 2]}")
+    folder = lab.user_home / "after-judged"
+    folder.mkdir(mode=0o777)
+    folder.chmod(0o777)
+    witness = Witness(ground, folder, "/home/alice/after-judged")
+    work = "echo {n} >> ~/after-cut; touch $ORCH_RUN/last.pt; while ! test -e ~/after-go; do sleep 0.05; done; finish 0"
+    write(ground, "cut", witness.script("n={n}", work), "{n: [1, 2]}")
     begin(ground, "cut")
+    witness.accepted("n=1", "n=2")
     until(lambda: lines(lab, "after-cut") == ["1"])
     lab["nodal"].kill()
+    witness.lost_power("nodal")
     (lab.user_home / "after-go").touch()
     lab.repair()
     until(lambda: ground.states("cut") == {"n=1": "done", "n=2": "done"}, 120)
@@ -72,6 +79,7 @@ def test_a_power_cut_is_followed_by_one_more_attempt_at_the_next_command(ground:
     why = ground.orch("why", "n=1").out
     assert "attempt 1 on nodal: interrupted (ended without a record (proof: the host was booted since))" in why
     assert "-> retried from its last checkpoint -> done" in why
+    witness.verdict("cut")
 
 
 def test_a_driver_that_is_too_old_keeps_the_cards_free_until_a_person_says(ground: Ground, lab: Lab) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from ground import Ground, until
 from lab.slurm import Slurm
+from witness import Witness
 
 from jobs import host
 
@@ -63,13 +64,15 @@ def test_a_node_that_fails_is_excluded_from_the_next_attempt(ground: Ground, slu
     assert f"retried, not on {node} -> done" in told(ground, f"n={number}")
 
 
-def test_a_controller_killed_while_jobs_end_doubles_nothing(ground: Ground, slurm: Slurm) -> None:
+def test_a_controller_killed_while_jobs_end_doubles_nothing(ground: Ground, slurm: Slurm, tmp_path: Path) -> None:
     """Injected: SIGKILL to slurmctld with 12 of 20 jobs running, which end meanwhile. Lost: nothing; doubled: nothing.
 
     Its state has been saved before (Slurm does that every few seconds): what it forgets otherwise is its own.
     """
-    ground.sweep("twenty", waiting(ground), "{n: 1..20}")
+    witness, labels = Witness(ground, tmp_path), [f"n={number}" for number in range(1, 21)]
+    ground.sweep("twenty", witness.script("n={n}", f"{waiting(ground)}; finish 0"), "{n: 1..20}")
     assert ground.orch("sweep", "twenty", "--detach").code == 0
+    witness.accepted(*labels)
     until(lambda: len(ground.ran()) == 12, what="twelve run")
     begun, saved = time.time(), slurm.base / "state" / "job_state"
     until(lambda: saved.stat().st_mtime > begun, what="Slurm has saved its state")
@@ -81,6 +84,7 @@ def test_a_controller_killed_while_jobs_end_doubles_nothing(ground: Ground, slur
     done = ground.orch("attach", "twenty", timeout=300)
     assert done.code == 0, done.err
     assert sorted(int(line.split()[0]) for line in ground.ran()) == list(range(1, 21))
+    witness.verdict("twenty")
 
 
 def test_an_array_of_200_one_cancelled_then_all(ground: Ground, slurm: Slurm) -> None:

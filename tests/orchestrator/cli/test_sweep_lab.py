@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from ground import Ground, until
 from lab.cluster import Lab
+from witness import Witness
 
 pytestmark = pytest.mark.slow
 # Holds until its own host may go on: a host whose cable is cut still works on the shared home.
@@ -31,7 +33,7 @@ def ground(lab: Lab, hostile_path: Path) -> Iterator[Ground]:
     for host in lab.hosts.values():
         host.run("/bin/sh", "-c", "pkill -KILL -u alice -f '[e]xec.i.read' ; rm -rf /var/tmp/orch-*", check=False)
     for path in [*lab.user_home.glob("ran-*"), *lab.user_home.glob("go-*")]:
-        path.unlink()
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 def write(ground: Ground, name: str, grid: str, script: str = JOB) -> None:
@@ -102,11 +104,17 @@ def test_a_silent_host_is_not_dead_and_what_waits_there_moves_with_proof(ground:
 
     The waiting ones move to nodal; the running one is unreachable until the cable is back, and then done.
     """
-    write(ground, "cut", "{n: 1..6}")
+    folder = lab.user_home / "ran-judged"
+    folder.mkdir()
+    folder.chmod(0o777)
+    witness, labels = Witness(ground, folder, "/home/alice/ran-judged"), [f"n={number}" for number in range(1, 7)]
+    write(ground, "cut", "{n: 1..6}", witness.script("n={n}", JOB + "finish 0"))
     first = ground.orch("sweep", "cut", "--hosts", "ada", "--parallel", "1", "--detach", timeout=120)
     assert first.code == 0, first.err
+    witness.accepted(*labels)
     until(lambda: len(ran(lab, "cut")) == 1, 60, "one runs on ada")
     lab["ada"].cut()
+    witness.look("cut")
     go(lab, "cut", "nodal")
     done = ground.orch("sweep", "cut", "--hosts", "nodal,ada", timeout=300)
     assert "ada does not answer and takes no part now" in done.err
@@ -118,6 +126,7 @@ def test_a_silent_host_is_not_dead_and_what_waits_there_moves_with_proof(ground:
     lab["ada"].heal()
     go(lab, "cut", "ada")
     until(lambda: set(ground.states("cut").values()) == {"done"}, 120, "ada's job is known to be done")
+    witness.verdict("cut")
     found = ran(lab, "cut")
     assert sorted(number for _, number in found) == ["1", "2", "3", "4", "5", "6"]
     assert {host for host, _ in found} == {"nodal", "ada"}
