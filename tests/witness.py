@@ -20,7 +20,7 @@ class Witness:
     folder:
         Where record and prelude lie, as this process sees it.
     seen_as:
-        The same folder as the jobs see it (another mount on a host of the lab).
+        The same folder as the jobs' shell sees it (a host of the lab mounts it elsewhere: `$HOME/...`).
     """
 
     def __init__(self, ground: Ground, folder: Path, seen_as: str = "") -> None:
@@ -32,7 +32,7 @@ class Witness:
 
     def script(self, job: str, work: str) -> str:
         """Return a job's script: `job` is its label, with the sweep's placeholders; `work` ends by `finish CODE`."""
-        return f"RECORD='{self.seen_as}/record' JOB='{job}'; . '{self.seen_as}/prelude.sh'; {work}"
+        return f'RECORD="{self.seen_as}/record" JOB="{job}"; . "{self.seen_as}/prelude.sh"; {work}'
 
     def accepted(self, *jobs: str) -> None:
         """`orch` said that these are queued."""

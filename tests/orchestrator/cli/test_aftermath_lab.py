@@ -64,7 +64,7 @@ def test_a_power_cut_is_followed_by_one_more_attempt_at_the_next_command(ground:
     folder = lab.user_home / "after-judged"
     folder.mkdir(mode=0o777)
     folder.chmod(0o777)
-    witness = Witness(ground, folder, "/home/alice/after-judged")
+    witness = Witness(ground, folder, "$HOME/after-judged")
     work = "echo {n} >> ~/after-cut; touch $ORCH_RUN/last.pt; while ! test -e ~/after-go; do sleep 0.05; done; finish 0"
     write(ground, "cut", witness.script("n={n}", work), "{n: [1, 2]}")
     begin(ground, "cut")

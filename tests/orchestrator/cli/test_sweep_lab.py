@@ -107,7 +107,7 @@ def test_a_silent_host_is_not_dead_and_what_waits_there_moves_with_proof(ground:
     folder = lab.user_home / "ran-judged"
     folder.mkdir()
     folder.chmod(0o777)
-    witness, labels = Witness(ground, folder, "/home/alice/ran-judged"), [f"n={number}" for number in range(1, 7)]
+    witness, labels = Witness(ground, folder, "$HOME/ran-judged"), [f"n={number}" for number in range(1, 7)]
     write(ground, "cut", "{n: 1..6}", witness.script("n={n}", JOB + "finish 0"))
     first = ground.orch("sweep", "cut", "--hosts", "ada", "--parallel", "1", "--detach", timeout=120)
     assert first.code == 0, first.err
