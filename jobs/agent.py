@@ -83,9 +83,9 @@ class Agent:
         """
         if not self.queue.mine() and not (os.path.isdir(self.local.locks) and os.listdir(self.local.locks)):
             return False
-        from .keeper import rouse
+        from .daemon import ensure_running
 
-        return rouse(self.home, self.local)
+        return ensure_running(self.home, self.local)
 
     def probe(self) -> Reply:
         """Say what this machine is."""

@@ -8,6 +8,7 @@ by all; whoever holds one writes its watcher's process into it, so that every us
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import stat
@@ -54,6 +55,7 @@ class Cards:
 
     def __init__(self, local: HostFolder) -> None:
         self.folder, self.wishes = local.cards, wishes_of(local)
+        self._opened: Set[int] = set()  # descriptors of this look: what is not taken is closed, whatever happens
         self.known = preferred(gpu.cards(), self.wishes.prefer)
 
     def take(self, count: int, need_mb: int = 0) -> Optional[Taken]:
@@ -67,14 +69,21 @@ class Cards:
         quiet = quiet_reason(self.wishes, time.time())
         if quiet:
             raise quiet
+        kept: Set[int] = set()
+        try:
+            taken = self._take(count, need_mb)
+            kept.update(taken.descriptors if taken else ())
+        finally:
+            close(self._opened - kept)
+            self._opened = set()
+        return taken
+
+    def _take(self, count: int, need_mb: int) -> Optional[Taken]:
         make_common(self.folder)
         reasons: List[str] = []
         locked = {card.uuid: self._lock(card, need_mb, reasons) for card in self.known}
         fresh = gpu.look() if any(locked.values()) else gpu.Look([], "")
         chosen = self._choose(count, {uuid: one for uuid, one in locked.items() if one}, fresh, need_mb, reasons)
-        kept = {descriptor for one in chosen for descriptor in one.descriptors}
-        for one in locked.values():
-            close(set(one.descriptors if one else ()) - kept)
         if chosen:
             return Taken(
                 [card for one in chosen for card in one.cards],
@@ -84,6 +93,12 @@ class Cards:
         if reasons:
             raise InUse(reasons[0])
         return None
+
+    def _open(self, path: str, shared: bool = False) -> Optional[int]:
+        descriptor = lock(path, shared)
+        if descriptor is not None:
+            self._opened.add(descriptor)
+        return descriptor
 
     def _choose(
         self, count: int, locked: Dict[str, Taken], fresh: gpu.Look, need_mb: int, reasons: List[str]
@@ -114,7 +129,7 @@ class Cards:
         parts = max(0, (card.memory_total_mb or 0) - self.wishes.foreign_mb) // PART_MB
         path, wanted = os.path.join(self.folder, card.uuid), -(-need_mb // PART_MB)
         if not need_mb or wanted > parts:  # so is a card of unknown memory: it cannot be shared
-            whole = lock(path)
+            whole = self._open(path)
             taken = None if whole is None else Taken([card], [whole], [whole])
         else:
             taken = self._lock_parts(card, path, parts, wanted)
@@ -124,16 +139,17 @@ class Cards:
         return taken
 
     def _lock_parts(self, card: Card, path: str, parts: int, wanted: int) -> Optional[Taken]:
-        common = lock(path, shared=True)
+        common = self._open(path, shared=True)
         if common is None:
             return None
         held: List[int] = []
         for number in range(parts):
-            part = lock("{}.{:03d}".format(path, number)) if len(held) < wanted else None
+            part = self._open("{}.{:03d}".format(path, number)) if len(held) < wanted else None
             held += [] if part is None else [part]
         if len(held) == wanted:
             return Taken([card], [common, *held], held)
         close({common, *held})
+        self._opened -= {common, *held}
         return None
 
 
@@ -181,10 +197,21 @@ def lock(path: str, shared: bool = False) -> Optional[int]:
         except OSError:
             os.close(descriptor)
             return None
-        if is_current(descriptor, path):
-            os.utime(descriptor)  # cleaners of /var/tmp go by age
+        if _is_current(descriptor, path):
             return descriptor
         os.close(descriptor)
+
+
+def _is_current(descriptor: int, path: str) -> bool:
+    try:
+        current = is_current(descriptor, path)
+    except OSError as error:
+        os.close(descriptor)
+        raise InUse("cards cannot be leased: {}: {}".format(path, error.strerror)) from error
+    if current:
+        with contextlib.suppress(OSError):
+            os.utime(descriptor)  # cleaners of /var/tmp go by age
+    return current
 
 
 def _flags() -> int:

@@ -67,6 +67,12 @@ def holders(path: str) -> List[int]:
     return [pid for pid in processes() if any(link in (real, real + _GONE) for link in _open_files(pid))]
 
 
+def holders_below(folder: str) -> List[int]:
+    """Return the ids of this user's processes that have a file in a folder open (proc(5), `fd`)."""
+    real = os.path.realpath(folder) + os.sep
+    return [pid for pid in processes() if any(link.startswith(real) for link in _open_files(pid))]
+
+
 def own_processes() -> List[int]:
     """Return the ids of this user's processes."""
     return [pid for pid in processes() if owner(pid) == os.getuid()]

@@ -1,7 +1,7 @@
 """The keeper: one small transient process for each host, user and orch home, that drains the host's queue.
 
 It leases slots, forks a watcher for each attempt and leaves when the queue is empty. Enqueueing and leaving hold one
-lock, so that no job is left behind between the two. It may be killed at any time: the watchers rouse another one.
+lock, so that no job is left behind between the two. It may be killed at any time: the watchers start another one.
 """
 
 from __future__ import annotations
@@ -9,48 +9,41 @@ from __future__ import annotations
 import collections
 import os
 import select
-import signal
-import socket
 import time
-from typing import Any, BinaryIO, Deque, Dict, Optional, Set
+from typing import BinaryIO, Callable, Deque, Dict, Optional, Set
 
-from . import arrays, host, slurm, watcher
+from . import host, slurm, watcher
 from .aftermath import settle
-from .errors import ContractError
+from .errors import ContractError, OrchError
 from .folder import Home, HostFolder
 from .handing import Handing
 from .holds import Holds, has_room
-from .homes import mask
-from .lease import holding, is_held, take
-from .logbook import log, log_trouble
-from .queue import Entry, Key, Queue, ring
+from .lease import holding, is_held
+from .logbook import log
+from .messages import DONE, FREE, REFUSED, STARTED, TAKEN
+from .queue import Entry, Key, Queue
 from .slots import Slots
-from .standing import close_all_but, open_standard_files
-from .waits import SLURM, InUse, Patience
+from .stall import Backoff, WorkerSlot, stall_reason
+from .waits import DISPATCHER, SLURM, InUse, Patience
 
 FOREIGN_WAIT = 1.0  # seconds between looks when the slots are held by jobs of another keeper
 LOOK_WAIT = 60.0  # seconds between looks for batches of which no bell told (its pipe was removed, its ringer killed)
 PROBE_WAIT = 10.0  # seconds between looks whether a full disk has room again
 DISK_WAIT = 5.0  # seconds between tries when the disk refuses a run folder
-START_TRIES = 3  # a keeper that is killed before it has started anything is started again
 DEATH_WAIT = 2.0  # seconds that a killed keeper may take until it is gone
-READY_WAIT = 10.0  # seconds that a new keeper may take to come up
-
-
-class Ward:
-    """A watcher that the keeper has forked, the lease it holds and the entry it serves (None: it is leaving)."""
-
-    def __init__(self, talk: socket.socket, resources: Dict[str, Any], slot: int) -> None:
-        self.talk, self.resources, self.slot = talk, resources, slot
-        self.entry: Optional[Entry] = None
-        self.used = False  # its cards have served a job
 
 
 class Keeper:
-    """Drain one queue. Runs in a process of its own: see `rouse`."""
+    """Drain one queue. Runs in a process of its own: see `daemon`.
 
-    def __init__(self, home: Home, local: HostFolder) -> None:
-        self.home, self.local, self.pid = home, local, os.getpid()
+    Parameters
+    ----------
+    successor:
+        Called in a watcher that has lost its keeper: it sees to it that another one works.
+    """
+
+    def __init__(self, home: Home, local: HostFolder, successor: Callable[[], None]) -> None:
+        self.home, self.local, self.successor, self.pid = home, local, successor, os.getpid()
         self.queue = Queue(home, host.name())
         self.slots = Slots(local)
         self.due: Deque[Entry] = collections.deque()
@@ -61,8 +54,10 @@ class Keeper:
         self.probe_at = 0.0  # monotonic time
         self.owed = 0  # what attempts that ended have left to be done, and a full disk refused
         self.open: Dict[str, Set[Key]] = {}  # batch -> entries not served yet
-        self.wards: Dict[int, Ward] = {}
+        self.workers: Dict[int, WorkerSlot] = {}  # by descriptor of the conversation
+        self.refusals = Backoff(1.0, 60.0)  # no process could be started, or no lock taken
         self.refused_until = 0.0
+        self.moved_at = time.monotonic()  # when something last went on
         self.handing = Handing(home, local, host.name(), log)  # what Slurm is to start
         self.wake = os.open(local.wake, os.O_RDWR | os.O_NONBLOCK)
 
@@ -75,7 +70,7 @@ class Keeper:
         self._read_batches()
         self._fill()
         if not tell.closed:
-            _say_ready(tell)
+            say_ready(tell)
         while True:
             wait = self._fill()
             if self.owed or not self._waits_for_people():
@@ -162,48 +157,62 @@ class Keeper:
             return self.refused_until - time.monotonic()
         if self.aside and not self.patience.seconds():
             self._recall()
-        while self.due:
+        while self.due and self.refused_until <= time.monotonic():
             job = self.due[0].job
             try:
                 lease = self.patience.lease(self.slots, job)
             except InUse:
                 self.aside.append(self.due.popleft())
                 continue
+            except (OSError, OrchError) as error:
+                return self._put_off("no lock can be taken for it: {}".format(error))
             if lease is None:
                 self.patience.tell()
                 return FOREIGN_WAIT
-            talk = watcher.fork(self.home, self.local, lease, self._orphaned)
-            ward = self.wards[talk.fileno()] = Ward(talk, job["resources"], lease.device["slot"])
-            self._give(ward)
+            try:
+                channel, pid = watcher.fork(self.home, self.local, lease, self._orphaned)
+            except OSError as error:
+                return self._put_off("no process can be started: {}".format(error.strerror))
+            worker = self.workers[channel.fileno()] = WorkerSlot(channel, pid, job["resources"], lease.device["slot"])
+            self._give(worker)
+        if self.due:  # a watcher was lost, or the disk refused a folder
+            return FOREIGN_WAIT
         self.patience.settle()
         return self.patience.seconds()
+
+    def _put_off(self, reason: str) -> float:
+        """Say why nothing can be started now; return the seconds until it is tried again."""
+        wait = self.refusals.next()
+        self._say("{}; tried again in {:.0f} s".format(reason, wait))
+        self.refused_until = time.monotonic() + wait
+        return wait
 
     def _orphaned(self) -> None:
         """In a watcher that has lost its keeper: a dying process closes its sockets before it frees its locks."""
         deadline = time.monotonic() + DEATH_WAIT
         while os.getppid() == self.pid and time.monotonic() < deadline:
             time.sleep(0.001)
-        rouse(self.home, self.local)
+        self.successor()
 
-    def _give(self, ward: Ward) -> None:
+    def _give(self, worker: WorkerSlot) -> None:
         """Give a watcher the next entry, or dismiss it when there is none that its lease fits.
 
         A card is looked at anew for each job: somebody may have come since.
         """
-        fits = self.due and ward.slot < self.slots.jobs and self.refused_until <= time.monotonic()
-        fits = (
-            fits and self.due[0].job["resources"] == ward.resources and not (ward.used and ward.resources.get("gpus"))
-        )
+        fits = self.due and worker.slot < self.slots.jobs and self.refused_until <= time.monotonic()
+        fits = fits and self.due[0].job["resources"] == worker.resources
+        fits = fits and not (worker.used and worker.resources.get("gpus"))
         fits = fits and not self.patience.too_early(self.due[0].job)
-        ward.entry, ward.used = self.due.popleft() if fits else None, True
-        watcher.send_job(ward.talk, ward.entry.line if ward.entry else b"")
+        if not worker.give(self.due.popleft() if fits else None):
+            self._lost(worker)
 
     def _listen(self, timeout: Optional[float]) -> None:
         if timeout is None:
             timeout = PROBE_WAIT if self._probes() else LOOK_WAIT
         if self.handing.busy:
             timeout = min(timeout, max(0.0, self.handing.at - time.monotonic()))
-        ready, _, _ = select.select([self.wake, *self.wards], [], [], timeout)
+        unsent = [number for number, worker in self.workers.items() if worker.channel.unsent]
+        ready, writable, _ = select.select([self.wake, *self.workers], unsent, [], timeout)
         if not ready:
             self._read_batches()
         for descriptor in ready:
@@ -212,8 +221,12 @@ class Keeper:
                 self.slots.refresh()
                 self.patience.soon()
                 self._read_batches()
-            else:
-                self._hear(self.wards[descriptor])
+            elif descriptor in self.workers:
+                self._hear(self.workers[descriptor])
+        for descriptor in writable:
+            if descriptor in self.workers and not self.workers[descriptor].channel.flush():
+                self._lost(self.workers[descriptor])
+        self._watch_progress()
         if self._probes() and self.probe_at <= time.monotonic():
             self._probe()
         self._tend()
@@ -236,52 +249,84 @@ class Keeper:
     def _probes(self) -> bool:
         return bool(self.owed or self.holds.probed())
 
-    def _hear(self, ward: Ward) -> None:
-        try:
-            words = ward.talk.recv(4096)
-        except OSError:  # killed before it had read its next job
-            words = b""
-        if not words or words == watcher.FREE:  # it has left, or it was killed
-            self._lost(ward)
-        elif words[:1] == watcher.REFUSED:
-            self._refused(ward, words[1:].decode("utf-8", "replace"))
-            self._give(ward)
-        else:
-            self._served(ward, words)
+    def _hear(self, worker: WorkerSlot) -> None:
+        """Heed each message that has come; what was said before an end still counts."""
+        for message in worker.channel.receive():
+            kind = message[:1]
+            if kind in (STARTED, TAKEN) and worker.entry:
+                worker.begun, self.moved_at = True, time.monotonic()
+                self.refusals.reset()
+                self.patience.say(DISPATCHER, "")
+                self._count_served(worker.entry)
+            elif kind == REFUSED:
+                self._refused(worker, message[1:].decode("utf-8", "replace"))
+            elif kind not in (DONE, FREE):
+                log("process {} says what nobody understands: {!r}".format(worker.pid, message[:40]))
+            if kind in (TAKEN, DONE, REFUSED) and not worker.channel.gone:
+                self._give(worker)
+            elif kind not in (STARTED, TAKEN, DONE, REFUSED):
+                worker.channel.gone = True  # it has left; what nobody understands is heard no further
+        if worker.channel.gone and worker.channel.fileno() in self.workers:
+            self._lost(worker)
 
-    def _served(self, ward: Ward, words: bytes) -> None:
-        """Count the entry as served with STARTED or TAKEN; at its end the watcher is ready for another."""
-        if ward.entry and words[:1] in (watcher.STARTED, watcher.TAKEN):
-            self._count_served(ward.entry)
-        if words[-1:] in (watcher.TAKEN, watcher.DONE):
-            self._give(ward)
-
-    def _lost(self, ward: Ward) -> None:
+    def _lost(self, worker: WorkerSlot) -> None:
         """Forget a watcher; an entry of which it said nothing waits again (its folder tells whether it began)."""
-        del self.wards[ward.talk.fileno()]
-        if ward.resources.get("gpus"):
+        del self.workers[worker.channel.fileno()]
+        if worker.resources.get("gpus"):
             self.patience.soon()
-        ward.talk.close()
-        if ward.entry and os.path.isdir(self.queue.run_folder(ward.entry.key).path):
-            self._count_served(ward.entry)
-        elif ward.entry:
-            log("a watcher was lost before it began {}".format(ward.entry.key))
-            self._hold(ward.entry, FOREIGN_WAIT)
+        worker.channel.close()
+        if worker.entry and (worker.begun or os.path.isdir(self.queue.run_folder(worker.entry.key).path)):
+            self._count_served(worker.entry)
+        elif worker.entry:
+            reason = "process {} was lost before it began {}".format(worker.pid, worker.entry.key)
+            self.due.appendleft(worker.entry)
+            self._put_off(reason)
 
-    def _refused(self, ward: Ward, reason: str) -> None:
-        log("held for {:.0f} s: {}".format(DISK_WAIT, reason))
-        if ward.entry:
-            self._hold(ward.entry, DISK_WAIT)
+    def _watch_progress(self) -> None:
+        """Say why nothing goes on while something is due, and begin anew where that may help.
 
-    def _hold(self, entry: Entry, seconds: float) -> None:
-        self.due.appendleft(entry)
-        self.refused_until = time.monotonic() + seconds
+        Raises
+        ------
+        Restart
+            Everything is to be read again, with no descriptor kept.
+        """
+        for worker in [worker for worker in self.workers.values() if worker.is_late()]:
+            self._see_to(worker)
+        if not self.due or self.refused_until > time.monotonic():
+            return
+        reason = stall_reason(self.local, self.workers.values(), self.moved_at)
+        if reason is not None:
+            self.moved_at = time.monotonic()
+            self._say(reason)
+
+    def _see_to(self, worker: WorkerSlot) -> None:
+        """Wait for a watcher that is at work on its entry, and say so; any other loses it (it may be stopped)."""
+        worker.given_at = time.monotonic()
+        key = worker.entry.key if worker.entry else ("", "", 0)
+        if worker.entry and is_held(self.local.attempt_lock(self.queue.run_folder(key))):
+            self._say("process {} has {} of sweep {} and has not begun it yet".format(worker.pid, key[1], key[0]))
+        else:
+            self._lost(worker)
+
+    def _say(self, reason: str) -> None:
+        """Tell people why nothing goes on, until something does."""
+        log(reason)
+        self.patience.say(DISPATCHER, reason)
+        self.patience.tell()
+
+    def _refused(self, worker: WorkerSlot, reason: str) -> None:
+        if not worker.entry or worker.begun:  # what has begun is not begun again
+            return
+        self.due.appendleft(worker.entry)
+        worker.entry = None
+        self._say("held for {:.0f} s: {}".format(DISK_WAIT, reason))
+        self.refused_until = time.monotonic() + DISK_WAIT
 
     def let_go(self) -> None:
         """Leave the watchers to themselves."""
         os.close(self.wake)
-        for ward in self.wards.values():
-            ward.talk.close()
+        for worker in self.workers.values():
+            worker.channel.close()
 
     def _reap(self) -> None:
         try:
@@ -306,79 +351,11 @@ class Keeper:
             return True
 
 
-def rouse(home: Home, local: HostFolder) -> bool:
-    """See to it that a keeper works when the queue is not empty; True when one does.
-
-    Raises
-    ------
-    DiskError
-        The host-local folder cannot be written.
-    """
-    with holding(local.queue_lock):
-        queue = Queue(home, host.name())
-        if not settle(home, local) and not queue.mine() and not arrays.arrays(home, host.name()):
-            return False
-        if is_held(local.keeper_lock) and ring(local.wake):
-            return True
-        return any(_start(home, local) for _ in range(START_TRIES))
-
-
-def _start(home: Home, local: HostFolder) -> bool:
-    if not os.path.exists(local.wake):
-        os.mkfifo(local.wake, 0o600)
-    ready, tell = os.pipe()
-    child = os.fork()
-    if child == 0:
-        if os.fork() == 0:
-            _live(home, local, tell)
-        os._exit(0)
-    os.close(tell)
-    os.waitpid(child, 0)
-    came = select.select([ready], [], [], READY_WAIT)[0] and os.read(ready, 1) == b"r"
-    os.close(ready)
-    return bool(came) or is_held(local.keeper_lock)
-
-
-def _live(home: Home, local: HostFolder, tell: int) -> None:
-    try:
-        os.setsid()
-        signal.pthread_sigmask(signal.SIG_SETMASK, [])  # a watcher that starts a keeper has some blocked
-        close_all_but({tell})
-        open_standard_files(local.keeper_log)
-        os.umask(mask(home.path))
-        os.chdir("/")
-        lock = take(local.keeper_lock)
-        if lock is not None:
-            watcher.preload()
-            with open(tell, "wb", buffering=0) as told:
-                while not _work(home, local, lock, told):
-                    time.sleep(DISK_WAIT)
-    except BaseException:
-        log_trouble()
-    finally:
-        os._exit(0)
-
-
-def _work(home: Home, local: HostFolder, lock: int, tell: BinaryIO) -> bool:
-    """Serve until the queue is empty; False when the home refused a look (ESTALE, EIO): another keeper must go on.
-
-    To the watchers it is as if their keeper had been killed; there may be none that could start another one.
-    """
-    keeper = Keeper(home, local)
-    try:
-        keeper.run(lock, tell)
-    except OSError:
-        log_trouble()
-        keeper.let_go()
-        tell.close()
-        return False
-    return True
-
-
-def _say_ready(tell: BinaryIO) -> None:
+def say_ready(tell: BinaryIO) -> None:
+    """Tell whoever started us that we work."""
     try:
         tell.write(b"r")
-    except OSError:  # whoever started us was killed meanwhile
+    except OSError:  # it was killed meanwhile
         pass
     tell.close()
 

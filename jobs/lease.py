@@ -46,8 +46,14 @@ def take(path: str, wait: bool = False) -> Optional[int]:
                 return None
             text = "cannot lock {}: {}".format(path, error.strerror)
             raise DiskError(text, "set ORCH_LOCAL to a folder on a local disk") from error
-        if is_current(descriptor, path):
-            os.utime(descriptor)  # cleaners of /var/tmp go by age, and locking changes no date
+        try:
+            current = is_current(descriptor, path)
+        except OSError as error:
+            os.close(descriptor)
+            raise disk_error(error, path) from error
+        if current:
+            with contextlib.suppress(OSError):  # a date is no reason to do without the lock
+                os.utime(descriptor)  # cleaners of /var/tmp go by age, and locking changes no date
             return descriptor
         os.close(descriptor)
 
@@ -80,10 +86,16 @@ def holding(path: str) -> Iterator[int]:
 
 
 def is_current(descriptor: int, path: str) -> bool:
-    """Tell whether a path still names the file that is open: a lock on another one holds nobody back."""
+    """Tell whether a path still names the file that is open: a lock on another one holds nobody back.
+
+    Raises
+    ------
+    OSError
+        The disk does not say.
+    """
     try:
         there = os.stat(path)
-    except OSError:
+    except (FileNotFoundError, NotADirectoryError):
         return False
     here = os.fstat(descriptor)
     return (here.st_dev, here.st_ino) == (there.st_dev, there.st_ino)

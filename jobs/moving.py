@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any, Dict, Iterator, List, Tuple
 
 from . import attempt, host, stop
 from .atomic import read_json, write_json
+from .daemon import ensure_running
 from .errors import NotFound, UsageError
 from .events import EventWriter
 from .folder import RunFolder
-from .keeper import rouse
 from .lease import holding
 from .queue import waiting_everywhere
 from .state import RUNNING, UNREACHABLE
@@ -47,7 +47,7 @@ def withdraw(agent: Agent, jobs: List[Tuple[str, str]], why: str) -> Reply:
             action = "withdrawn" if won[entry.key] else "had begun"
         number = entry.key[2] if entry else 0
         answers.append({"sweep": sweep, "id": job_id, "action": action, "attempt": number})
-    rouse(agent.home, agent.local)
+    ensure_running(agent.home, agent.local)
     return {"jobs": answers}
 
 

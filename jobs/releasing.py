@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Dict, List
 
+from .daemon import ensure_running
 from .holds import Holds, release_gpus
-from .keeper import rouse
 from .lease import holding
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ def release(agent: "Agent", sweeps: List[str], gpus: bool = False) -> Dict[str, 
         left = Holds(agent.local)
         free = [entry for entry in held if left.hold_of(entry.job) is None]
         left.forget({entry.key[0] for entry in waiting})  # what held nobody
-    rouse(agent.home, agent.local)
+    ensure_running(agent.home, agent.local)
     return {"sweeps": sorted(names & {entry.key[0] for entry in free}), "gpus": again, "jobs": len(free)}
 
 

@@ -5,6 +5,7 @@ A slot is free when the last process of the job that leased it is gone, whatever
 
 from __future__ import annotations
 
+import contextlib
 import os
 from typing import TYPE_CHECKING, Any, Dict, List, Mapping, NamedTuple, Optional, Tuple
 
@@ -27,7 +28,8 @@ class Lease(NamedTuple):
     def close(self) -> None:
         """Give up this process's hold."""
         for descriptor in self.descriptors:
-            os.close(descriptor)
+            with contextlib.suppress(OSError):  # Linux frees it even then (close(2)); the others must go too
+                os.close(descriptor)
 
     def sign(self) -> None:
         """Say in the leases of cards that this process has their jobs."""

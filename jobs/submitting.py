@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any, Dict, List, Mapping, Optional, Set, Tuple
 
 from . import host
 from .atomic import read_json, write_json
+from .daemon import ensure_running
 from .errors import UsageError, disk_error
 from .events import EventWriter
 from .folder import RunFolder, valid_name
 from .holds import Holds
-from .keeper import rouse
 from .lease import holding
 from .queue import waiting_everywhere
 from .slots import set_limit
@@ -80,7 +80,7 @@ def submit(
                 _fence(agent, [job for job in due if job["id"] in again])
     except OSError as error:
         raise disk_error(error, agent.home.path) from error
-    return {"jobs": answers, "queued": len(due), "keeper": rouse(agent.home, agent.local)}
+    return {"jobs": answers, "queued": len(due), "keeper": ensure_running(agent.home, agent.local)}
 
 
 def _check_names(specs: List[JobSpec]) -> None:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 WAITS = "waits: "  # how the reason of a job begins that waits for other people
 SLURM = "slurm"  # the need of what Slurm is to start
+DISPATCHER = "keeper"  # the need of all: what keeps the keeper itself from starting anything
 LOOK_FIRST, LOOK_MOST = 5.0, 300.0  # seconds between two looks at a card that others use: at first, and at most
 LOOK_GROWTH = 1.5  # each is so many times the one before
 
@@ -152,11 +153,11 @@ class Waits:
 
     def concern(self, job: Mapping[str, Any]) -> bool:
         """Tell whether something was ever said of a job since the keeper came."""
-        return bool(self._words) and (_key(job) in self._words or _need(job) in self._words)
+        return not {_key(job), _need(job), DISPATCHER}.isdisjoint(self._words)
 
     def why(self, job: Mapping[str, Any]) -> str:
         """Say for whom or what a waiting job waits; empty when only for a slot."""
-        found = (self._words.get(_key(job)) or self._words.get(_need(job))) if self._words else ""
+        found = next(filter(None, map(self._words.get, (_key(job), _need(job), DISPATCHER))), "") if self._words else ""
         return WAITS + str(found) if found else ""
 
 

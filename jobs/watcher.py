@@ -11,15 +11,13 @@ import gc
 import json
 import os
 import signal
-import socket
-import struct
 import sys
 import time
-from typing import Any, Callable, Dict, List, NamedTuple, NoReturn, Optional, TypeVar
+from typing import Any, Callable, Dict, List, NamedTuple, NoReturn, Optional, Tuple, TypeVar
 
 from . import host, slurm, stop
 from .aftermath import decided, follow
-from .atomic import patiently
+from .atomic import forget, patiently
 from .attempt import handed_in, publish, read_result, record_exit
 from .errors import OrchError
 from .failure import Proof, diagnose
@@ -27,17 +25,15 @@ from .folder import Home, HostFolder, RunFolder
 from .lease import take
 from .logbook import log_trouble
 from .lookout import Lookout
+from .messages import DONE, FREE, REFUSED, STARTED, TAKEN, Channel, pair
 from .proofs import lost_card, memory_kill, oom_counter, oom_kills, silent_disk
 from .slots import Lease
 from .spawn import spawn
 from .standing import ENDING, WATCHED, close_all_but, slurm_grace, stand_alone
 
 RETRY_WAIT = 5.0  # seconds between tries to write an exit record that neither run folder nor spool can take
-REASON_LIMIT = 1000  # bytes of a refusal's reason: one message is read at once
+REASON_LIMIT = 1000  # bytes of a refusal's reason
 LEFTOVER_GRACE = 2.0  # seconds that processes left behind by a job have after SIGTERM
-
-# One byte each from watcher to keeper; the keeper answers TAKEN, REFUSED and DONE with the next job or a dismissal.
-STARTED, TAKEN, REFUSED, DONE, FREE = b"p", b"x", b"f", b"d", b"s"
 
 Value = TypeVar("Value")
 
@@ -61,7 +57,7 @@ class Watch:
     """
 
     def __init__(
-        self, job: Dict[str, Any], folder: RunFolder, local: HostFolder, lease: Lease, say: Callable[[bytes], None]
+        self, job: Dict[str, Any], folder: RunFolder, local: HostFolder, lease: Lease, say: Callable[[bytes], object]
     ) -> None:
         self.job, self.folder, self.local, self.lease, self.say = job, folder, local, lease, say
         self.kill_at: Optional[float] = None  # monotonic time of the SIGKILL to come, once a stop was asked for
@@ -75,6 +71,7 @@ class Watch:
         self.child = 0
         self.child_start: Optional[int] = None
         self.began = time.time()
+        self.told = False  # the keeper knows that it has begun
 
     def run(self) -> bool:
         """Do everything; False when this attempt is somebody else's.
@@ -95,7 +92,7 @@ class Watch:
             self._record(self._wait() if self._spawn(lock) else Ended(127, None, 0.0, 0.0))
         finally:
             if not self.owes:
-                os.unlink(path)
+                forget(path)
             os.close(lock)
         return True
 
@@ -133,6 +130,7 @@ class Watch:
         self.lookout.begin()
         self.child_start = host.start_time(self.child) if self.child else None
         self._write_identity(lock)
+        self.told = True
         self.say(STARTED)
         return bool(self.child)
 
@@ -281,82 +279,73 @@ class Watch:
         return True
 
 
-def fork(home: Home, local: HostFolder, lease: Lease, orphaned: Callable[[], None]) -> socket.socket:
-    """Start a watcher in a process of its own; return the keeper's end of their conversation (`send_job`).
+def fork(home: Home, local: HostFolder, lease: Lease, orphaned: Callable[[], None]) -> Tuple[Channel, int]:
+    """Start a watcher in a process of its own; return the keeper's end of their conversation, and the process id.
+
+    It owns the lease from then on; where it cannot be started, nobody does.
 
     Parameters
     ----------
     orphaned:
         Called in the watcher at its end when the keeper is gone: it sees to the queue.
+
+    Raises
+    ------
+    OSError
+        No process can be started, or there are too many open files.
     """
-    ours, theirs = socket.socketpair()
-    if os.fork() == 0:
-        _live(home, local, lease, theirs, orphaned)
-    theirs.close()
-    lease.close()
-    return ours
-
-
-def send_job(talk: socket.socket, line: bytes) -> bool:
-    """Give a watcher its next job, or an empty line to dismiss it; False when it is gone."""
     try:
-        talk.sendall(struct.pack("!I", len(line)) + line)
-    except OSError:
-        return False
-    return True
+        ours, theirs = pair()
+        try:
+            child = os.fork()
+            if child == 0:
+                _live(home, local, lease, theirs, orphaned)
+        except BaseException:
+            ours.close()
+            raise
+        finally:
+            theirs.close()
+    finally:
+        lease.close()
+    return ours, child
 
 
-def _live(home: Home, local: HostFolder, lease: Lease, talk: socket.socket, orphaned: Callable[[], None]) -> NoReturn:
+def _live(home: Home, local: HostFolder, lease: Lease, keeper: Channel, orphaned: Callable[[], None]) -> NoReturn:
     try:
         os.setsid()
-        close_all_but({0, 1, 2, talk.fileno(), *lease.descriptors})
+        close_all_but({0, 1, 2, keeper.fileno(), *lease.descriptors})
         lease.sign()
         stand_alone()
-        dismissed = _serve(home, local, lease, talk)
+        dismissed = _serve(home, local, lease, keeper)
         os.chdir("/")
         lease.close()
         if dismissed:
-            _say(talk, FREE)
+            keeper.say(FREE)
         else:
             orphaned()
     except BaseException:
         log_trouble()
+        lease.close()
         orphaned()
     finally:
         os._exit(0)
 
 
-def _serve(home: Home, local: HostFolder, lease: Lease, talk: socket.socket) -> bool:
+def _serve(home: Home, local: HostFolder, lease: Lease, keeper: Channel) -> bool:
     """Watch one attempt after another; True when the keeper has no more, False when the keeper is gone."""
     while True:
-        line = _receive_job(talk)
+        line = keeper.next()
         if not line:
             return line is not None
         job = json.loads(line)
         folder = home.attempt(job["sweep"], job["id"], job["attempt"])
+        watch = Watch(job, folder, local, lease, keeper.say)
         try:
-            own = Watch(job, folder, local, lease, lambda word: _say(talk, word)).run()
-            _say(talk, DONE if own else TAKEN)
+            keeper.say(DONE if watch.run() else TAKEN)
         except (OrchError, OSError) as error:
-            _say(talk, REFUSED + str(error).encode("utf-8", "replace")[:REASON_LIMIT])
-
-
-def _receive_job(talk: socket.socket) -> Optional[bytes]:
-    """The next job's line, an empty one as a dismissal, None when the keeper is gone."""
-    try:
-        head = talk.recv(4, socket.MSG_WAITALL)
-        size = struct.unpack("!I", head)[0] if len(head) == 4 else -1
-        line = talk.recv(size, socket.MSG_WAITALL) if size > 0 else b""
-    except OSError:
-        return None
-    return line if len(line) == size else None
-
-
-def _say(talk: socket.socket, word: bytes) -> None:
-    try:
-        talk.send(word)
-    except OSError:  # the keeper is gone, which the next `_receive_job` notices
-        pass
+            if watch.told:  # it has run: what failed then is no reason to give it to anybody again
+                log_trouble()
+            keeper.say(DONE if watch.told else REFUSED + str(error).encode("utf-8", "replace")[:REASON_LIMIT])
 
 
 def _signal_tree(number: int) -> None:

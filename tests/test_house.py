@@ -23,6 +23,7 @@ PACKAGES = ("orchestrator", "trainer", "jobs", "setup")
 HOST_ONLY = {
     "jobs.agent",
     "jobs.keeper",
+    "jobs.daemon",
     "jobs.watcher",
     "jobs.submitting",
     "jobs.moving",

@@ -19,8 +19,8 @@ from standins.cards import Cards
 from jobs import guestbook
 from jobs import host as this_host
 from jobs.attempt import read_exit
+from jobs.daemon import ensure_running
 from jobs.folder import Home, HostFolder
-from jobs.keeper import rouse
 from jobs.lease import is_held
 from jobs.queue import Queue
 from jobs.spec import Cell, JobSpec, Resources
@@ -266,7 +266,7 @@ def _keep(root: Path, shared: Path, home: Path, user: int, script: str) -> int:
         os.setuid(user)
         queue = Queue(Home(str(home)), this_host.name())
         queue.add([_numbered(shared, f"{user}-{number}", script) for number in range(8)])
-        rouse(Home(str(home)), HostFolder(str(local)))
+        ensure_running(Home(str(home)), HostFolder(str(local)))
     finally:
         os._exit(0)
 

@@ -37,23 +37,23 @@ PYTHON = [sys.executable, "-I", "-S", "-B", "-c"]
 KEEPER = """
 import os, sys
 sys.path.insert(0, sys.argv[1])
-from jobs import keeper
+from jobs import daemon
 from jobs.folder import Home, HostFolder
-keeper._live(Home(sys.argv[2]), HostFolder(sys.argv[3]), os.open(os.devnull, os.O_WRONLY))
+daemon._live(Home(sys.argv[2]), HostFolder(sys.argv[3]), os.open(os.devnull, os.O_WRONLY))
 """
 
 # It finds its job in its socket, and then that its keeper is gone.
 WATCHER = """
-import json, socket, sys
+import json, sys
 sys.path.insert(0, sys.argv[1])
-from jobs import keeper, watcher
+from jobs import daemon, messages, watcher
 from jobs.folder import Home, HostFolder
 from jobs.slots import Slots
 home, local, line = Home(sys.argv[2]), HostFolder(sys.argv[3]), sys.stdin.buffer.read()
-ours, theirs = socket.socketpair()
-watcher.send_job(ours, line)
+ours, theirs = messages.pair()
+ours.send(line)
 lease = Slots(local).lease(json.loads(line)["resources"])
-watcher._live(home, local, lease, theirs, lambda: keeper.rouse(home, local))
+watcher._live(home, local, lease, theirs, lambda: daemon.ensure_running(home, local))
 """
 
 
