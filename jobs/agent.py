@@ -17,7 +17,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any, BinaryIO, Callable, Dict, Generator, Iterable, Iterator, List, Optional, Tuple
 
-from . import CONTRACT, __version__, attempt, host, kept, stop
+from . import CONTRACT, __version__, attempt, host, kept, stop, sweep_records
 from .atomic import read_json, stamp, write_json
 from .errors import NotFound, OrchError, UsageError, disk_error
 from .events import EventWriter, read
@@ -132,7 +132,7 @@ class Agent:
         names = self.home.sweep_names() if sweeps is None or collector.since is not None else sweeps
         now = {name: stamp(self.home.sweep(name)) for name in names}
         changed = (name for name in names if now[name] != (stamps or {}).get(name, 0))
-        yield [record for record in (read_json(self.home.sweep(name)) for name in changed) if record]
+        yield [record for record in (sweep_records.read(self.home, name) for name in changed) if record]
         batch = []
         for report in collector.reports(sweeps):
             batch.append(report)

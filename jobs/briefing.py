@@ -7,7 +7,7 @@ import shutil
 import subprocess
 from typing import TYPE_CHECKING, Any, Dict, Iterator, List, Mapping, Optional, Sequence
 
-from . import CONTRACT, disktest, envs, host, limits
+from . import CONTRACT, disktest, envs, host, limits, sweep_records
 from .aside import aside
 from .asking import unpack
 from .atomic import file_sha256, move, read_json, write_bytes, write_json
@@ -44,7 +44,7 @@ def brief(agent: Agent, sweep: Optional[str] = None, slurm: Sequence[Mapping[str
     from .slurmparts import environments, part
 
     seen = look()
-    record = read_json(agent.home.sweep(sweep)) if sweep else None
+    record = sweep_records.read(agent.home, sweep) if sweep else None
     return {
         "arch": envs.architecture(),
         "cpus": limits.cpus().value or 1,

@@ -3,6 +3,7 @@
     OrchError                    exit 1   something failed
     +-- UsageError               exit 2   the request cannot be understood
     |   +-- SpecError                     ... because of a line in a file
+    |   +-- NameTaken                     ... or of a sweep's name that is another's
     +-- NotFound                 exit 3   no such sweep, job, data set or host
     |   +-- NoHome                        ... or no orch home, where none was to be made
     +-- AccessError              exit 4   authentication or host key
@@ -60,6 +61,12 @@ class SpecError(UsageError):
     """A file (sweep, project, site) says something that cannot be understood; `message` names file and line."""
 
     code = "BAD_SPEC"
+
+
+class NameTaken(UsageError):
+    """A sweep of that name is another person's, or another project's."""
+
+    code = "NAME_TAKEN"
 
 
 class NotFound(OrchError):
@@ -126,6 +133,7 @@ _TREE = {
         OrchError,
         UsageError,
         SpecError,
+        NameTaken,
         NotFound,
         NoHome,
         AccessError,

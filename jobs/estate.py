@@ -146,7 +146,10 @@ class Estate:
         with open(piece.source, "rb") as handle:
             self.mentions.read(handle.read(), piece.target)
         document = read_json(piece.source) if self.name(sweep) != sweep else None
-        return piece._replace(text=_json({**document, key: self.name(sweep)})) if isinstance(document, dict) else piece
+        if not isinstance(document, dict):
+            return piece
+        titled = {"title": self.name(sweep)} if key == "name" and "title" in document else {}
+        return piece._replace(text=_json({**document, key: self.name(sweep), **titled}))
 
     def _walk(self, path: str, target: str, group: str) -> Iterator[Piece]:
         """Plain files at or below a path; no link is followed. What others are at work on is left out silently."""

@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any, Dict, List, Mapping, Optional, Set, Tuple
 
-from . import host
-from .atomic import read_json, write_json
+from . import host, sweep_records
 from .daemon import ensure_running
 from .errors import UsageError, disk_error
 from .events import EventWriter
@@ -55,6 +54,8 @@ def submit(
     ------
     UsageError
         A sweep's name, a number or a need that this host cannot serve.
+    NameTaken
+        The record's name is another person's or project's: nothing was queued.
     ContractError
         Code or an environment that a job needs was put aside meanwhile.
     DiskError
@@ -72,7 +73,7 @@ def submit(
             answers, due = _sort_out(agent, specs, jobs, set(again), floors or {})
             announce(agent.home, due, record)
             if record:
-                _write_record(agent, record)
+                sweep_records.write(agent.home, record)
             if due and by_person:
                 Holds(agent.local).release(sorted({job["sweep"] for job in due}))
             if due:
@@ -165,14 +166,3 @@ def _fence(agent: Agent, due: List[Dict[str, Any]]) -> None:
         journal.write("fence", **place, text="run again on request")
     journal.sync()
     journal.close()
-
-
-def _write_record(agent: Agent, record: Dict[str, Any]) -> None:
-    path = agent.home.sweep(record["name"])
-    before = read_json(path) or {}
-    if record.get("grows"):  # single commands, one after another: those of before stay
-        fresh = {cell["id"] for cell in record["cells"]}
-        kept = [cell for cell in before.get("cells", ()) if cell["id"] not in fresh]
-        record = {**record, "cells": [*kept, *record["cells"]]}
-    os.makedirs(agent.home.sweeps, exist_ok=True)
-    write_json(path, {**record, "created": before.get("created", record["created"])})

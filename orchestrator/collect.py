@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from jobs.atomic import canonical
 from jobs.homes import open_home
 
 from .config import Settings
 from .dispatch import LOCAL, Contact
 from .fleet import Fleet, Item, usable_here
 from .inventory import load_site
+from .naming import Names
 from .parts import host_of
-from .store import Index
+from .store import Index, digest
 
 
 @dataclass
@@ -54,16 +53,24 @@ def fresh_index(
     Parameters
     ----------
     sweeps:
-        Only these; None looks at all.
+        Only these, as people name them; None looks at all.
     hosts:
         Names of the site file; None asks those on which the sweeps are, and all where that is not known.
     """
-    with (
-        own_index(settings) as index,
-        Fleet.open(settings, hosts or asked(settings, index, sweeps), create=False) as fleet,
-    ):
-        refresh(fleet, index, sweeps)
-        yield fleet, index
+    with own_index(settings) as index:
+        only = _meant(settings, index, sweeps)
+        with Fleet.open(settings, hosts or asked(settings, index, only), create=False) as fleet:
+            refresh(fleet, index, only)
+            yield fleet, index
+
+
+def _meant(settings: Settings, index: Index, words: list[str] | None) -> list[str] | None:
+    """Return the sweeps that names mean; None, which is all, where one is not known yet."""
+    if words is None:
+        return None
+    names = Names.of(index, settings)
+    found = [names.meant(word) for word in words]
+    return [row.name for rows in found for row in rows] if all(found) else None
 
 
 @contextmanager
@@ -116,7 +123,7 @@ def _first_of_homes(fleet: Fleet) -> dict[str, Contact]:
 
 def _version(record: Mapping[str, Any]) -> tuple[str, str]:
     """When a sweep's record was written, and a hash of what it says."""
-    return str(record.get("updated") or ""), hashlib.sha256(canonical(record).encode()).hexdigest()
+    return str(record.get("updated") or ""), digest(record)
 
 
 class _Taking:
@@ -197,7 +204,7 @@ class _Taking:
     def _recorded(self, records: list[dict[str, Any]]) -> None:
         """Take in the sweeps' records; where homes differ, the one that was written last says what a sweep is."""
         if records and not self.fleet.records:
-            self.fleet.records = {row.name: _version(row.record) for row in self.index.sweeps()}
+            self.fleet.records = self.index.records_known()
         for record in records:
             known, found = self.fleet.records.get(record["name"]), _version(record)
             if known is None or (known != found and known[0] <= found[0]):

@@ -5,6 +5,7 @@
     parallel   jobs side by side on this machine
     state      folder of the local index and caches of this machine's user
     data       data sets by name: {images, labels} or {csv}, groups, classes
+    project    id of the project, so that its sweeps are told from those of others; in the project file alone
 
 No file is read before a value is asked for.
 """
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from jobs.errors import UsageError
+from jobs.folder import valid_name
 
 from .words import did_you_mean
 
@@ -33,6 +35,7 @@ KEYS = {
     "parallel": "jobs side by side on this machine; a whole number, at least 1",
     "state": "folder of the local index; a path on a local disk",
     "data": "data sets by name: {images, labels} or {csv}, groups, classes",
+    "project": "id of this project, which tells its sweeps from those of others; letters, digits and . _ -",
 }
 DATA_KEYS = ("images", "labels", "groups", "csv", "classes")
 
@@ -109,6 +112,8 @@ class Settings:
         check_key(key)
         if key == "data":
             return Value({name: source._asdict() for name, source in self.data.items()}, self._data_origin())
+        if key == "project":
+            return Value(self.project_id or None, self._where_project())
         for value, origin, folder in self._layers(key):
             if value is not None:
                 return Value(checked_value(key, value, folder, origin), origin)
@@ -184,6 +189,21 @@ class Settings:
         candidates = (folder / PROJECT_FILE for folder in (self._folder, *self._folder.parents))
         return next((path for path in candidates if path.is_file()), None)
 
+    @cached_property
+    def project_id(self) -> str:
+        """The id that the project file gives the project; empty: none."""
+        found = [document.value.get("project") for document, path in self._files if path == self.project_file]
+        return str(found[0]) if found and found[0] else ""
+
+    @property
+    def names_project(self) -> bool:
+        """Whether `--config` or `ORCH_CONFIG` names a project file with an id: then it counts wherever we stand."""
+        return bool((self._flags.get("config") or self._environment.get("ORCH_CONFIG")) and self.project_id)
+
+    def _where_project(self) -> str:
+        named = [document.where(("project",)) for document, path in self._files if path == self.project_file]
+        return named[0] if self.project_id else "default"
+
     @property
     def user_file(self) -> Path:
         """The user's own file; `orch config KEY VALUE` writes it."""
@@ -228,6 +248,9 @@ def check_file(document: Document) -> Document:
         if key not in KEYS:
             raise document.error((key,), f"unknown key{did_you_mean(key, KEYS)}", f"keys are: {', '.join(KEYS)}")
     _check_data(document, value.get("data"))
+    project = value.get("project")
+    if project is not None and not (isinstance(project, str) and valid_name(project)):
+        raise document.error(("project",), f"{project!r} cannot be a project's id", "project: liver-3f9c")
     return document._replace(value=value)
 
 

@@ -140,7 +140,7 @@ def _expecting(
 
 def submit(
     fleet: Fleet,
-    record: Mapping[str, Any],
+    record: Mapping[str, Any] | None,
     spread: Spread,
     again: set[str],
     parallel: int | None,
@@ -151,8 +151,8 @@ def submit(
 
     `meanwhile` runs when the jobs are sent and before an answer is there: what it asks costs no round trip.
 
-    The record goes to one host of each orch home. A host that falls silent meanwhile keeps what it got: nothing is sent
-    twice by running the same command again.
+    The record (None: it stays as it is) goes to one host of each orch home. A host that falls silent meanwhile keeps
+    what it got: nothing is sent twice by running the same command again.
 
     Raises
     ------
@@ -166,7 +166,7 @@ def submit(
 
     def give(contact: Contact) -> int | None:
         mine = specs[contact.name]
-        keeps_record = contact.name == homes[contact.home_id]
+        keeps_record = record is not None and contact.name == homes[contact.home_id]
         if not mine and not keeps_record:
             return None
         ids = {spec.id for spec in mine}
@@ -187,6 +187,23 @@ def submit(
         for each in some:
             each["host"] = name
     return [each for some in answers.values() for each in some]
+
+
+def claim(fleet: Fleet, record: Mapping[str, Any]) -> None:
+    """Write a new sweep's record in each orch home, before jobs of that name go to several hosts.
+
+    Raises
+    ------
+    NameTaken
+        Somebody else began a sweep of that name at the same moment; nothing of ours is queued.
+    """
+    homes = {contact.home_id: contact.name for contact in reversed(fleet.contacts.values())}
+
+    def give(contact: Contact) -> object:
+        first = contact.name == homes[contact.home_id]
+        return contact.submitted(contact.post_submit(record, [])) if first else None
+
+    fleet.each(give)
 
 
 def refuse_unready(reasons: Mapping[str, OrchError]) -> OrchError:

@@ -32,6 +32,8 @@ class Monitor:
         Steps that one job has at most, for the time left.
     mover:
         Moves waiting jobs to idle hosts; None leaves them where they are.
+    shown:
+        What the sweep is called here, where that is not its name in the homes.
     """
 
     def __init__(
@@ -42,8 +44,9 @@ class Monitor:
         metric: str | None,
         steps: int | None = None,
         mover: Mover | None = None,
+        shown: str = "",
     ) -> None:
-        self._mover = mover
+        self._mover, self._shown = mover, shown or sweep
         self._fleet, self._index, self._sweep = fleet, index, sweep
         self._metric, self._steps = metric, steps
         self._spans: dict[str, float] = {}
@@ -120,7 +123,7 @@ class Monitor:
         return GAP.join(self._parts(now))
 
     def _parts(self, now: Progress) -> list[str]:
-        parts = [f"{self._sweep}  {progress.counts_text(now.counts)}", duration(time.monotonic() - self._began)]
+        parts = [f"{self._shown}  {progress.counts_text(now.counts)}", duration(time.monotonic() - self._began)]
         if now.left is not None and not now.over:
             parts[-1] += f", about {duration(now.left)} left"
         if now.per_minute is not None:

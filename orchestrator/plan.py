@@ -209,7 +209,7 @@ def _trainer_drafts(
     sweep: SweepFile, data: DataSet | None, split: Split | None, pins: Pins, notes: list[str]
 ) -> list[_Draft]:
     if data is None or split is None:
-        raise UsageError(f"the sweep {sweep.name} names no data", "add a line `data: NAME`, or pass --data NAME")
+        raise UsageError(f"the sweep {sweep.shown} names no data", "add a line `data: NAME`, or pass --data NAME")
     check_folds(sweep, data)
     train = _sized(sweep, data, notes)
     argv = (pins.python, "-I", "-B", str(pins.code_path), "{run}")
@@ -268,7 +268,7 @@ def _command_drafts(sweep: SweepFile, pins: Pins) -> list[_Draft]:
             parameters = {"argv": list(argv), "grid": values}
         cell = Cell(sweep.kind, parameters, seed=point.get("seed") if sweep.seeds else None)
         number = cell.id
-        label = _label(point, sweep.name)
+        label = _label(point, sweep.shown)
         label = f"{label}~{number[:4]}" if label in taken else label
         taken.add(label)
         drafts.append(_Draft(number, label, point, cell, argv))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import subprocess
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
@@ -10,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from jobs.errors import OrchError, UsageError
+from jobs.errors import NotFound, OrchError, UsageError
 from jobs.folder import valid_name
 from jobs.notebookrun import NEEDS
 
@@ -21,7 +22,8 @@ from .filelist import LeftOut
 from .filelist import describe as describe_left_out
 from .places import Place
 from .plan import DataSet, Pins, Plan, Selection, check_folds, counts, plan, sweep_record
-from .sweep import NOTEBOOK, TRAINER, SweepFile, find_sweep, load_sweep
+from .store import Index
+from .sweep import NOTEBOOK, SHIPPED, TRAINER, SweepFile, find_sweep, load_sweep
 from .words import counted
 
 
@@ -156,7 +158,7 @@ def _trainer_plan(
     tracked: Mapping[str, Any],
 ) -> Plan:
     python, environment = place.python(code)
-    data, reasons = _data(args.data or sweep.data, settings, place, code)
+    data, reasons = _data(args.data or sweep.data, settings, place, code, _file(sweep))
     check_folds(sweep, data)
     split = place.split(data, sweep.folds, sweep.inner, code)
     pins = _pins(place, python, code, {"git": tracked, "environment": environment})
@@ -206,8 +208,15 @@ def _refuse_different_cells(plans: Mapping[str, Plan]) -> None:
         )
 
 
+def _file(sweep: SweepFile) -> str:
+    """Which file a sweep is; in a folder without one of that name it is the one that comes with orch."""
+    if Path(sweep.path).parent == SHIPPED:
+        return f"the sweep {sweep.shown} that comes with orch ({sweep.path}), taken as there is none of that name here,"
+    return f"the sweep file {sweep.path}"
+
+
 def _data(
-    wanted: str | DataSource | None, settings: Settings, place: Place, code: snapshot.Snapshot
+    wanted: str | DataSource | None, settings: Settings, place: Place, code: snapshot.Snapshot, origin: str
 ) -> tuple[DataSet, list[str]]:
     """Return the data set, registered if need be, and why it is this one."""
     declared, reasons = settings.data, []
@@ -215,7 +224,8 @@ def _data(
         known = sorted({*declared, *place.data_names()})
         if len(known) != 1:
             listed = f"known are: {', '.join(known)}" if known else "orch data add NAME IMAGES LABELS registers one"
-            raise UsageError("the sweep names no data", f"add a line `data: NAME`, or pass --data NAME; {listed}")
+            text = f"{origin} names no data"
+            raise UsageError(text, f"add a line `data: NAME`, or pass --data NAME; {listed}")
         wanted = known[0]
         reasons.append(f"data {wanted}: the only data set known here")
     name = wanted if isinstance(wanted, str) else datasets.derived_name(wanted)
@@ -234,8 +244,13 @@ def _pins(place: Place, python: str, code: snapshot.Snapshot | None, facts: Mapp
     return Pins(python, *pinned, provenance.now(), known, place.placement)
 
 
-def sweep_of(args: Namespace, settings: Settings) -> SweepFile:
+def sweep_of(args: Namespace, settings: Settings, index: Index | None = None) -> SweepFile:
     """Return the sweep that the command line names.
+
+    Parameters
+    ----------
+    index:
+        Where a sweep of that name was run, for whoever stands in another folder.
 
     Raises
     ------
@@ -244,12 +259,26 @@ def sweep_of(args: Namespace, settings: Settings) -> SweepFile:
     UsageError
         `--name` cannot name a sweep.
     """
-    sweep = load_sweep(find_sweep(args.sweep, Path.cwd(), settings.project_file), settings.project_file)
+    try:
+        path = find_sweep(args.sweep, Path.cwd(), settings.project_file)
+    except NotFound as error:
+        raise _run_elsewhere(args.sweep, index, error) from error
+    sweep = load_sweep(path, settings.project_file)
     if not args.name:
         return sweep
     if not valid_name(args.name):
         raise UsageError(f"'{args.name}' cannot name a sweep", "use letters, digits and . _ + -")
     return replace(sweep, name=args.name)
+
+
+def _run_elsewhere(word: str, index: Index | None, error: NotFound) -> NotFound:
+    """Name the folders from which a sweep of that name was run."""
+    rows = index.sweeps() if index else []
+    folders = [str(row.project["folders"][0]) for row in rows if row.title == word and row.mine and row.project]
+    if not folders:
+        return error
+    text = f"{error.message}; it was run from {', '.join(folders)}"
+    return NotFound(text, f"go there (cd {shlex.quote(folders[-1])}); {error.hint}")
 
 
 def selection_of(args: Namespace) -> Selection:

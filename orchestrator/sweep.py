@@ -58,6 +58,8 @@ class SweepFile:
         Hosts of the site file that share the jobs, `("auto",)`, or empty: not said.
     notes:
         What was decided for the writer, each with its reason.
+    title:
+        The name that the file gives it, where `name` became the one of the orch homes (`orchestrator.ownership`).
     """
 
     name: str
@@ -87,6 +89,12 @@ class SweepFile:
     policy: Mapping[str, Any] = field(default_factory=dict)
     hosts: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    title: str = ""
+
+    @property
+    def shown(self) -> str:
+        """What people call it."""
+        return self.title or self.name
 
 
 def find_sweep(word: str, folder: Path, project: Path | None) -> Path:

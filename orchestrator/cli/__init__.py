@@ -49,7 +49,7 @@ def _dispatch(words: list[str]) -> int:
         sys.stdout.write(f"orch {__version__}\n" if "--version" in rest else overview())
         return 0 if name or rest else UsageError.exit_code
     parser = command_parser(name)
-    args = parser.parse_args(rest)
+    args = parser.words(rest)
     return load(name).run(args, Settings.of(vars(args)), from_flags(vars(args)))
 
 

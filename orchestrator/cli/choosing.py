@@ -20,6 +20,7 @@ from ..sweep import COMMAND, SweepFile
 from .output import Output
 
 AUTO = "auto"
+MOST_NAMES = 4  # of a sweep that may turn out to be another's
 
 
 def open_fleet(args: Namespace, settings: Settings, sweep: SweepFile, index: Index, out: Output) -> Fleet:

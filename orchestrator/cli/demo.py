@@ -74,7 +74,7 @@ def _command(name: str, words: list[str], flags: dict[str, Any]) -> int:
     shared += ["--json"] if flags.get("json") else []
     shared += ["--no-progress"] if flags.get("no_progress") else []
     shared += ["--color", flags["color"]] if flags.get("color") else []
-    args = command_parser(name).parse_args([*words, *shared])
+    args = command_parser(name).words([*words, *shared])
     return load(name).run(args, Settings.of(vars(args)), from_flags(vars(args)))
 
 

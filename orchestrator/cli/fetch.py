@@ -9,11 +9,12 @@ from pathlib import Path
 
 from jobs.errors import NotFound
 
-from .. import fetching
+from .. import fetching, versions
 from ..collect import fresh_index
 from ..config import Settings
+from ..naming import Names
 from ..price import size
-from ..store import JobRow
+from ..store import Index, JobRow
 from ..words import counted
 from .copies import bar
 from .output import Output
@@ -47,8 +48,9 @@ def run(args: Namespace, settings: Settings, out: Output) -> int:
     """Fetch what is not here yet; go on where a former try was cut."""
     began, came = time.monotonic(), 0
     with fresh_index(settings) as (fleet, index):
-        rows = pick(index, args.jobs, args.sweep)
-        places = {(row.sweep, row.id): args.to / row.sweep / _folder(row) for row in rows if row.attempts}
+        names = Names.of(index, settings)
+        rows = pick(index, names, args.jobs, args.sweep)
+        places = {(row.sweep, row.id): args.to / row.sweep / _folder(index, row) for row in rows if row.attempts}
         asked = [row for row in rows if row.attempts]
         found = []
         for host, some in by_host(asked).items():
@@ -82,5 +84,10 @@ def run(args: Namespace, settings: Settings, out: Output) -> int:
     return 0
 
 
-def _folder(row: JobRow) -> str:
-    return _UNFIT.sub("_", row.label).strip("_.") or row.id
+def _folder(index: Index, row: JobRow) -> str:
+    """A folder for each cell: one of an earlier version has its number in the name, or its id."""
+    label = _UNFIT.sub("_", row.label).strip("_.") or row.id
+    if row.position is not None:
+        return label
+    number = versions.of_cell(index.sweep(row.sweep).record, row.id)
+    return f"{label}-{row.id[:4]}" if number is None else f"{label}-version-{number}"

@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from jobs.atomic import write_bytes
-from jobs.errors import NotFound, UsageError, disk_error
+from jobs.errors import NotFound, SpecError, UsageError, disk_error
 from jobs.folder import valid_name
 from jobs.homes import open_home
 
 from .. import datasets
 from ..config import PROJECT_FILE, DataSource, Settings
 from ..inventory import SITE_FILE
+from ..project import new_id
 from ..sitewriting import write_site
 from ..sweep import SHIPPED
 from ..userfile import quoted
@@ -59,7 +60,7 @@ def run(args: Namespace, settings: Settings, out: Output) -> int:
             source = source._replace(groups=suggested["pattern"])
             document = datasets.scan(identity, program, name, source, progress)
     datasets.save(home, name, document, replace=True)
-    _write(base / PROJECT_FILE, _project(name, source, base))
+    _write(base / PROJECT_FILE, _project(name, source, base, _id(settings, base)))
     _write(base / SWEEP, _sweep(name))
     hosts = write_site(base, settings)
     files = [PROJECT_FILE, SWEEP, *([SITE_FILE] if hosts else [])]
@@ -134,10 +135,20 @@ def _write(path: Path, text: str) -> None:
         raise disk_error(error, str(path)) from error
 
 
-def _project(name: str, source: DataSource, base: Path) -> str:
+def _id(settings: Settings, base: Path) -> str:
+    """The id that the project has already, else a new one."""
+    try:
+        known = settings.project_id if settings.project_file == base / PROJECT_FILE else ""
+    except SpecError:  # `--force` is there to write over what is damaged
+        known = ""
+    return known or new_id(base.name)
+
+
+def _project(name: str, source: DataSource, base: Path, identity: str) -> str:
     groups = source.groups or "^(P[0-9]+)_.*$"
     mark = "" if source.groups else "# "
     return f"""# Project file of orch, found from this folder and all below it (orch config --show-origin).
+project: {identity}   # whose sweeps are this project's; give a copy that becomes another project another id
 data:
   {name}:
     images: {_shown(source.images, base)}

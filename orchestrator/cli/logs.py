@@ -10,6 +10,7 @@ from jobs.state import QUEUED
 
 from ..collect import fresh_index
 from ..config import Settings
+from ..naming import Names
 from .output import Output
 from .parser import Parser
 from .picking import add_job_arguments, pick_one
@@ -31,7 +32,7 @@ def add_arguments(parser: Parser) -> None:
 def run(args: Namespace, settings: Settings, out: Output) -> int:
     """Print the log; with `--json` one object per piece."""
     with fresh_index(settings) as (fleet, index):
-        row = pick_one(index, args.job, args.sweep)
+        row = pick_one(index, Names.of(index, settings), args.job, args.sweep)
         if row.state == QUEUED and args.attempt is None and row.attempts <= 1 and not args.follow:
             raise NotFound(f"{row.label} has not begun: it has no log yet", f"orch logs {row.label} -f waits for it")
         printed = False

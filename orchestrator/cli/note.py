@@ -8,9 +8,10 @@ from jobs.errors import UsageError
 
 from ..collect import fresh_index, refresh
 from ..config import Settings
+from ..naming import Names
 from .output import Output
 from .parser import Parser
-from .picking import pick_one
+from .picking import add_sweep_option, pick_one
 
 EXAMPLES = """
 orch note rotate/3 "the ducts of this patient are dilated"
@@ -25,7 +26,7 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument("about", metavar="JOB", help="a job (label, id) or a sweep's name")
     parser.add_argument("text", nargs="?", help="the note; without it, all notes and tags are shown")
     parser.add_argument("--tag", metavar="WORD", help="a tag instead of a note")
-    parser.add_argument("--sweep", metavar="NAME", help="look in this sweep only")
+    add_sweep_option(parser)
 
 
 def run(args: Namespace, settings: Settings, out: Output) -> int:
@@ -33,9 +34,10 @@ def run(args: Namespace, settings: Settings, out: Output) -> int:
     if args.text and args.tag:
         raise UsageError("give a note or a tag, not both", "call orch note twice")
     with fresh_index(settings) as (fleet, index):
-        names = {row.name for row in index.sweeps()}
-        row = None if args.about in names else pick_one(index, args.about, args.sweep)
-        sweep, job = (row.sweep, row.id) if row else (args.about, "")
+        names = Names.of(index, settings)
+        whole = names.has(args.about) and args.sweep in (None, args.about)
+        row = None if whole else pick_one(index, names, args.about, args.sweep)
+        sweep, job = (row.sweep, row.id) if row else (names.find(args.about).name, "")
         if args.text or args.tag:
             kind = "tag" if args.tag else "note"
             contact = fleet.of(row.host) if row else fleet.first

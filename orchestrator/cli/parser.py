@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple, NoReturn
 
 from jobs.errors import UsageError
@@ -53,6 +53,11 @@ class Parser(argparse.ArgumentParser):
             name, help=summary, prog=prog, summary=summary, examples=examples
         )
         return self.verbs[name]
+
+    def words(self, words: Sequence[str]) -> argparse.Namespace:
+        """Parse the words of a command; options may stand between arguments: `orch note JOB --sweep NAME TEXT`."""
+        rest = any(action.nargs == argparse.REMAINDER for action in self._actions)
+        return self.parse_args(words) if self.verbs or rest else self.parse_intermixed_args(words)
 
     def error(self, message: str) -> NoReturn:
         """Raise the error of our tree instead of leaving.

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 from argparse import Namespace
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from jobs.errors import Findings
 
 from .. import dispatching, planning, price
-from ..collect import own_index, refresh
+from ..collect import own_index
 from ..config import Settings
-from ..places import places_of
+from ..fleet import Fleet
+from ..ownership import owned
+from ..store import Index
+from ..sweep import SweepFile
 from ..words import counted
-from .choosing import open_fleet, ready
+from .choosing import open_fleet
 from .output import Output
 from .parser import Parser
 from .scanning import reader
-from .sweep import is_due
+from .sweep import is_due, planned
 
 EXAMPLES = """
 orch plan augmentations --hosts grace,ada
@@ -31,12 +36,10 @@ def add_arguments(parser: Parser) -> None:
 
 def run(args: Namespace, settings: Settings, out: Output) -> int:
     """Print the plan with its price; exit 6 when it does not fit."""
-    sweep = planning.sweep_of(args, settings)
-    with own_index(settings) as index, open_fleet(args, settings, sweep, index, out) as fleet:
-        refresh(fleet, index, [sweep.name])
+    with own_index(settings) as index, _fleet(args, settings, index, out) as (file, fleet):
         with reader(out, "reading volumes") as progress:
-            places = ready(places_of(fleet, settings, sweep.name, progress), args, sweep, out)
-            prepared = planning.prepare(args, settings, sweep, list(places.values()))
+            about, places, prepared = planned(args, settings, file, fleet, index, [], progress, out)
+        sweep = about.sweep
         rows = {row.id: row for row in index.jobs(sweep.name)}
         due = [spec for spec in prepared.plan.specs if is_due(rows.get(spec.id), False)]
         spread = dispatching.spread(index, places, prepared, due)
@@ -46,8 +49,9 @@ def run(args: Namespace, settings: Settings, out: Output) -> int:
     disk = {
         home: {"bytes": cost.peak_bytes[home], "files": cost.new_files[home], **room[home]} for home in cost.new_files
     }
+    told = {"sweep": sweep.name, "title": sweep.shown, "jobs": len(due)}
     left = [item._asdict() for item in prepared.left_out]
-    out.json({"sweep": sweep.name, "jobs": len(due), "hosts": hosts, "disk": disk, "lacks": lacks, "left_out": left})
+    out.json({**told, "hosts": hosts, "disk": disk, "lacks": lacks, "left_out": left})
     lines = [*planning.describe(prepared), f"  {counted(len(due), 'job')} to run"]
     out.result("\n".join([*lines, *(f"  {line}" for line in (*spread.lines, *price.describe(cost, room)))]))
     for lack in lacks:
@@ -56,3 +60,10 @@ def run(args: Namespace, settings: Settings, out: Output) -> int:
         f"free some space, or take a part: orch plan {args.sweep} --folds 0" if lacks else f"orch sweep {args.sweep}"
     )
     return Findings.exit_code if lacks else 0
+
+
+@contextmanager
+def _fleet(args: Namespace, settings: Settings, index: Index, out: Output) -> Iterator[tuple[SweepFile, Fleet]]:
+    file = planning.sweep_of(args, settings, index)
+    with open_fleet(args, settings, owned(index, settings, file).sweep, index, out) as fleet:
+        yield file, fleet

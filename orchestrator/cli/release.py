@@ -10,6 +10,7 @@ from jobs.errors import UsageError
 from ..collect import fresh_index, refresh
 from ..config import Settings
 from ..fleet import Fleet
+from ..naming import Names
 from ..words import counted
 from .output import Output
 from .parser import Parser
@@ -32,11 +33,13 @@ def run(args: Namespace, settings: Settings, out: Output) -> int:
     if not args.sweeps and not args.gpus:
         raise UsageError("nothing to release was named", "orch release SWEEP, or orch release --gpus")
     with fresh_index(settings) as (fleet, index):
-        names = [index.sweep(name).name for name in args.sweeps]
-        done = _release(fleet, names, args.gpus, args.host)
+        names = Names.of(index, settings)
+        sweeps = [names.find(name).name for name in args.sweeps]
+        done = _release(fleet, sweeps, args.gpus, args.host)
         refresh(fleet, index)
+        words = names.words()
     out.json(done)
-    what = [*done["sweeps"], *(["the GPUs"] if done["gpus"] else [])]
+    what = [*(words.get(name, name) for name in done["sweeps"]), *(["the GPUs"] if done["gpus"] else [])]
     if not what:
         out.note("Nothing was held.")
         return 0

@@ -13,6 +13,7 @@ from ..collect import fresh_index, refresh
 from ..config import Settings
 from ..dispatch import Contact
 from ..fleet import Fleet
+from ..naming import Names
 from ..store import Index, JobRow
 from .output import Output
 from .parser import Parser
@@ -34,10 +35,13 @@ def add_arguments(parser: Parser) -> None:
 def run(args: Namespace, settings: Settings, out: Output) -> int:
     """Queue a new attempt, with the code that was pinned, for each job that failed, was stopped or interrupted."""
     with fresh_index(settings) as (fleet, index):
-        rows = pick(index, args.jobs, args.sweep)
+        names = Names.of(index, settings)
+        rows = pick(index, names, args.jobs, args.sweep)
         wanted = [row for row in rows if row.state in HOLES or (args.again and row.state == DONE)]
         if not wanted and len(rows) == 1:
-            raise UsageError(f"{rows[0].label} is {rows[0].state}: there is nothing to retry", _hint(index, rows[0]))
+            raise UsageError(
+                f"{rows[0].label} is {rows[0].state}: there is nothing to retry", _hint(index, names, rows[0])
+            )
         done = [item for host, rows in by_host(wanted).items() for item in _retry(fleet, host, rows)]
         refresh(fleet, index)
     labels = {row.id: row.label for row in wanted}
@@ -52,8 +56,8 @@ def run(args: Namespace, settings: Settings, out: Output) -> int:
     return 0
 
 
-def _hint(index: Index, row: JobRow) -> str:
-    word = address(index, row)
+def _hint(index: Index, names: Names, row: JobRow) -> str:
+    word = address(index, names, row)
     return f"orch retry {word} --again" if row.state == DONE else f"orch why {word}"
 
 

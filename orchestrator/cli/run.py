@@ -10,18 +10,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from jobs.errors import UsageError
+from jobs.errors import NameTaken, UsageError
 from jobs.folder import valid_name
 from jobs.spec import JobSpec, Resources
 
-from .. import filelist, placement, provenance, single, snapshot
+from .. import filelist, ownership, placement, provenance, single, snapshot
 from ..collect import every_host, own_index, refresh
 from ..config import Settings
 from ..dispatch import LOCAL, Contact
 from ..places import Place, places_of
 from ..store import Index
 from ..words import counted
-from .choosing import AUTO, open_places
+from .choosing import AUTO, MOST_NAMES, open_places
 from .output import Output
 from .parser import Parser
 
@@ -62,17 +62,32 @@ def run(args: Namespace, settings: Settings, out: Output) -> int:
             replace(one, placement=_placement(place, args)) for one in _specs(commands, args, place, resources, out)
         ]
         contact = fleet.contacts[place.host]
-        record = single.record(specs, place.host, provenance.now())
-        answers = contact.submitted(contact.post_submit(record, [one.to_json() for one in specs]))
-        refresh(fleet, index, [args.name])
+        specs, answers = _submit(contact, index, specs, place, args.name)
+        refresh(fleet, index, [specs[0].sweep])
         _tell(specs, place, out)
         if args.detach or args.stdin:
-            out.json({"sweep": args.name, "host": place.host, "jobs": answers})
+            out.json({"sweep": specs[0].sweep, "title": args.name, "host": place.host, "jobs": answers})
             out.next("orch status --watch")
             return 0
         code = _follow(contact, specs[0], out)
-        refresh(fleet, index, [args.name])
+        refresh(fleet, index, [specs[0].sweep])
         return code
+
+
+def _submit(
+    contact: Contact, index: Index, specs: Sequence[JobSpec], place: Place, title: str
+) -> tuple[list[JobSpec], list[dict[str, Any]]]:
+    """Queue commands in our own sweep of that title; of a name that is another's another one is made."""
+    taken: list[str] = []
+    while True:
+        named = [replace(one, sweep=ownership.single(index, title, taken)) for one in specs]
+        record = {**single.record(named, place.host, provenance.now()), "title": title, "project": None}
+        try:
+            return named, contact.submitted(contact.post_submit(record, [one.to_json() for one in named]))
+        except NameTaken as error:
+            if len(taken) == MOST_NAMES:
+                raise
+            taken.append(str(error.context.get("name")))
 
 
 def _commands(args: Namespace) -> list[tuple[str, ...]]:

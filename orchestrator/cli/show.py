@@ -8,6 +8,7 @@ from typing import Any
 
 from ..collect import fresh_index
 from ..config import Settings
+from ..naming import Names
 from ..progress import duration
 from ..store import JobRow
 from .output import Output
@@ -28,7 +29,7 @@ def add_arguments(parser: Parser) -> None:
 def run(args: Namespace, settings: Settings, out: Output) -> int:
     """Print identity, parameters, attempts with their files, and the result."""
     with fresh_index(settings) as (fleet, index):
-        row = pick_one(index, args.job, args.sweep)
+        row = pick_one(index, Names.of(index, settings), args.job, args.sweep)
         shown = fleet.of(row.host).show(row.sweep, row.id)
         scores = index.scores(row.sweep).get(row.id, {})
     out.json({"sweep": row.sweep, "id": row.id, "label": row.label, "state": row.state, "scores": scores, **shown})

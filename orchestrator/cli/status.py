@@ -11,24 +11,27 @@ from jobs.state import RUNNING, UNREACHABLE
 
 from ..collect import fresh_index, known_index, watched_scores
 from ..config import Settings
-from ..progress import counts_text, duration, measure, reasons, shown_name, shown_value
-from ..store import Index, JobRow
+from ..naming import Names
+from ..progress import ORDER, counts_text, duration, measure, reasons, shown_name, shown_value
+from ..store import Index, JobRow, SweepRow
+from ..words import counted, listed
 from .output import Output
 from .parser import Parser
-from .picking import address
 
 EXAMPLES = """
 orch status
 orch status augmentations --jobs
+orch status --all
 orch status --watch
 """
 
-WATCH_PAUSE = 2.0  # seconds between looks of --watch
+MOST_OTHERS = 10  # sweeps of other projects that are listed
 
 
 def add_arguments(parser: Parser) -> None:
     """Declare arguments and options."""
-    parser.add_argument("sweep", nargs="?", help="only this sweep")
+    parser.add_argument("sweep", nargs="?", help="only this sweep (of another project: PROJECT/NAME)")
+    parser.add_argument("--all", action="store_true", help="also other projects' and colleagues' sweeps in full")
     parser.add_argument("--jobs", action="store_true", help="list every job")
     parser.add_argument("--watch", action="store_true", help="look again and again until everything has ended")
     parser.add_argument("--refresh", action="store_true", help="ask the host first (on a terminal this is done anyway)")
@@ -42,10 +45,10 @@ def run(args: Namespace, settings: Settings, out: Output) -> int:
         path = None if args.refresh or out.terminal else known_index(settings)
         if path:
             with Index.open(path) as index:
-                _show(index, args, out)
+                _show(index, Names.of(index, settings), args, out)
         else:
             with fresh_index(settings) as (_, index):
-                _show(index, args, out)
+                _show(index, Names.of(index, settings), args, out)
     except NoHome:
         if args.sweep or settings.home.exists():
             raise
@@ -55,35 +58,57 @@ def run(args: Namespace, settings: Settings, out: Output) -> int:
     return 0
 
 
-def _show(index: Index, args: Namespace, out: Output) -> None:
+def _show(index: Index, names: Names, args: Namespace, out: Output) -> None:
     with index.snapshot():
-        names = [index.sweep(args.sweep).name] if args.sweep else [row.name for row in index.sweeps()]
-        found = [(name, index.sweep(name).record.get("metric"), index.jobs(name)) for name in names]
+        asked = [names.find(args.sweep)] if args.sweep else list(names.rows)
+        full = asked if args.sweep or args.all else names.nearest()
+        rows = {row.name: index.jobs(row.name) for row in (asked if out.json_mode else full)}
         seen = max(index.hosts_seen().values(), default=None)
-    out.json({"as_of": seen, "sweeps": [_as_json(name, rows) for name, _, rows in found]})
+    out.json({"as_of": seen, "sweeps": [_as_json(row, rows[row.name]) for row in asked if row.name in rows]})
     if out.json_mode:
         return
-    if not found:
+    if not asked:
         out.note("No sweep has run yet.")
         out.next("orch demo, or orch init DATA_FOLDER")
-    for name, metric, rows in found:
-        _print(index, name, metric, rows, args.jobs, out)
+    for row in full:
+        _print(index, names, row, rows[row.name], args.jobs, out)
+    _others(index, names, [row for row in asked if row not in full], out)
     if seen is not None:
         out.note(f"as of {time.strftime('%H:%M:%S', time.localtime(seen))} ({duration(time.time() - seen)} ago)")
 
 
-def _print(index: Index, name: str, metric: str | None, rows: list[JobRow], every: bool, out: Output) -> None:
-    now = measure(rows, metric, {}, scores=watched_scores(index, name, metric))
+def _print(index: Index, names: Names, row: SweepRow, jobs: list[JobRow], every: bool, out: Output) -> None:
+    metric = row.record.get("metric")
+    now = measure(jobs, metric, {}, scores=watched_scores(index, row.name, metric))
     best = f"   best {shown_name(metric)} {now.best[0]:.3f} ({now.best[1]})" if now.best else ""
-    out.result(f"{name}  {now.total} jobs: {counts_text(now.counts)}{best}")
+    whose = "" if row.mine else f" ({row.login}'s)"
+    out.result(f"{names.word(row)}{whose}  {now.total} jobs: {counts_text(now.counts)}{best}")
     for line in reasons((*now.held, *now.waits)):
         out.result(f"  {line}")
-    listed = [row for row in rows if row.position is not None] if every else [*now.running, *now.troubled]
+    listed = [job for job in jobs if job.position is not None] if every else [*now.running, *now.troubled]
     if listed:
-        cells = [[row.label, row.state, row.attempts or None, _said(row, metric), row.host] for row in listed]
+        cells = [[job.label, job.state, job.attempts or None, _said(job, metric), job.host] for job in listed]
         out.table(["job", "state", "attempt", "what is known", "host"], cells)
     if now.troubled and not every:
-        out.next(f"orch why {address(index, now.troubled[0])}")
+        several = "" if len(names.rows) == 1 else f" --sweep {names.word(row)}"
+        out.next(f"orch why {now.troubled[0].label}{several}")
+
+
+def _others(index: Index, names: Names, rows: list[SweepRow], out: Output) -> None:
+    """One line for each sweep of ours in other projects; one for all of colleagues."""
+    counts = index.counts() if rows else {}
+    mine = [row for row in rows if row.mine]
+    for row in mine[-MOST_OTHERS:]:
+        found = counts.get(row.name, {})
+        told = {state: found[state] for state in ORDER if found.get(state)}
+        out.result(f"{names.word(row)}  {sum(told.values())} jobs: {counts_text(told)}")
+    left = len(mine) - len(mine[-MOST_OTHERS:])
+    theirs = sorted({row.login for row in rows if not row.mine})
+    if left:
+        out.note(f"{counted(left, 'sweep')} of other projects are not listed: orch status --all")
+    if theirs:
+        number = sum(not row.mine for row in rows)
+        out.note(f"{counted(number, 'sweep')} of {listed(theirs)}: orch status --all")
 
 
 def _said(row: JobRow, metric: str | None) -> str:
@@ -96,12 +121,15 @@ def _said(row: JobRow, metric: str | None) -> str:
     return "  ".join(filter(None, (reason, last, step, shown, warning)))
 
 
-def _as_json(name: str, rows: list[JobRow]) -> dict[str, Any]:
+def _as_json(sweep: SweepRow, rows: list[JobRow]) -> dict[str, Any]:
     current = [row for row in rows if row.position is not None]
     counts = dict(measure(rows, None, {}).counts)
     keys = ("id", "label", "names", "state", "attempts", "reason", "warning", "host", "step", "values")
     return {
-        "name": name,
+        "name": sweep.name,
+        "title": sweep.title,
+        "project": sweep.project.get("id"),
+        "owner": sweep.login or None,
         "jobs": len(current),
         "counts": counts,
         "rows": [{key: getattr(row, key) for key in keys} for row in current],
@@ -113,11 +141,12 @@ def _watch(args: Namespace, settings: Settings, out: Output) -> int:
     from ..monitor import Monitor
 
     with fresh_index(settings, [args.sweep] if args.sweep else None) as (fleet, index):
-        names = [index.sweep(args.sweep).name] if args.sweep else [row.name for row in index.sweeps()]
-        active = [name for name in names if not measure(index.jobs(name), None, {}).over]
-        for name in active:
-            record = index.sweep(name).record
-            Monitor(fleet, index, name, record.get("metric"), record.get("steps")).follow(out)
+        names = Names.of(index, settings)
+        asked = [names.find(args.sweep)] if args.sweep else list(names.rows) if args.all else names.nearest()
+        for row in asked:
+            if not measure(index.jobs(row.name), None, {}).over:
+                metric, steps = row.record.get("metric"), row.record.get("steps")
+                Monitor(fleet, index, row.name, metric, steps, shown=names.word(row)).follow(out)
         refresh(fleet, index)
-        _show(index, args, out)
+        _show(index, names, args, out)
     return 0

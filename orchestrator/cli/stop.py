@@ -11,6 +11,7 @@ from jobs.state import QUEUED, RUNNING, UNREACHABLE
 from ..collect import fresh_index
 from ..config import Settings
 from ..fleet import Fleet
+from ..naming import Names
 from ..store import Index, JobRow
 from .output import Output
 from .parser import Parser
@@ -35,7 +36,7 @@ def add_arguments(parser: Parser) -> None:
 def run(args: Namespace, settings: Settings, out: Output) -> int:
     """Stop the jobs that wait or run; exit 5 when a host with some of them does not answer."""
     with fresh_index(settings) as (fleet, index):
-        rows = pick(index, args.jobs, args.sweep)
+        rows = pick(index, Names.of(index, settings), args.jobs, args.sweep)
         live = [row for row in rows if row.state in (QUEUED, RUNNING, UNREACHABLE)]
         if args.dry_run:
             done = [{"sweep": row.sweep, "id": row.id, "action": f"would be stopped ({row.state})"} for row in live]

@@ -6,25 +6,29 @@ import shlex
 import time
 from argparse import Namespace
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
+from jobs.errors import NameTaken
 from jobs.spec import JobSpec
 from jobs.state import DONE, FAILED, HOLES, QUEUED, RUNNING
 
-from .. import dispatching, planning, price
+from .. import dispatching, planning, price, versions
 from ..collect import own_index, refresh
 from ..config import Settings
 from ..fleet import Fleet
 from ..monitor import Monitor
 from ..moving import Mover
-from ..places import places_of
+from ..naming import Names, owner_of
+from ..ownership import Owned, owned
+from ..places import Place, places_of
 from ..plan import Plan
 from ..progress import Progress, counts_text, reasons
 from ..store import PLANNED, Index, JobRow
-from ..sweep import TRAINER
+from ..sweep import TRAINER, SweepFile
 from ..words import counted, listed
-from .choosing import open_fleet, ready
+from .choosing import MOST_NAMES, open_fleet, ready
 from .output import Output
 from .parser import Parser
 from .picking import address
@@ -77,33 +81,73 @@ def add_arguments(parser: Parser) -> None:
 
 def run(args: Namespace, settings: Settings, out: Output) -> int:
     """Run a sweep; exit 1 when a job of it did not end well."""
+    taken: list[str] = []
+    while True:
+        try:
+            with own_index(settings) as index:
+                file = planning.sweep_of(args, settings, index)
+                return _run(args, settings, file, index, taken, out)
+        except NameTaken as error:  # by somebody who began at the same moment
+            if len(taken) == MOST_NAMES:
+                raise
+            taken.append(str(error.context.get("name")))
+
+
+def _run(args: Namespace, settings: Settings, file: SweepFile, index: Index, taken: list[str], out: Output) -> int:
     rerun = args.rerun or "none"
-    sweep = planning.sweep_of(args, settings)
-    with own_index(settings) as index, open_fleet(args, settings, sweep, index, out) as fleet:
-        refresh(fleet, index, [sweep.name])
+    first = owned(index, settings, file, taken)
+    with open_fleet(args, settings, first.sweep, index, out) as fleet:
         with reader(out, "reading volumes") as progress:
-            places = ready(places_of(fleet, settings, sweep.name, progress), args, sweep, out)
-            prepared = planning.prepare(args, settings, sweep, list(places.values()), rerun)
+            about, places, prepared = planned(args, settings, file, fleet, index, taken, progress, out, rerun)
+        sweep = about.sweep
         rows = {row.id: row for row in index.jobs(sweep.name)}
         again = _again(index, prepared.plan, rows, rerun)
         if rerun == "changed" and not prepared.plan.pins.code:
             out.warning("--rerun changed finds nothing: no code is pinned. Add `code: [FILE]`, or use --rerun all")
         due = [spec for spec in prepared.plan.specs if spec.id in again or is_due(rows.get(spec.id), args.keep_failed)]
         spread = dispatching.spread(index, places, prepared, due)
-        _tell_plan(prepared, spread, rows, out)
+        word = Names.of(index, settings).title(about.project, sweep)
+        _tell_plan(about, prepared, spread, rows, word, out)
         if args.dry_run:
-            planned = [_planned(spec, rows.get(spec.id), spread.placed) for spec in prepared.plan.specs]
-            out.json({"sweep": sweep.name, "jobs": planned, "left_out": [one._asdict() for one in prepared.left_out]})
+            jobs = [_planned(spec, rows.get(spec.id), spread.placed) for spec in prepared.plan.specs]
+            left_out = [one._asdict() for one in prepared.left_out]
+            out.json({"sweep": sweep.name, "title": sweep.shown, "jobs": jobs, "left_out": left_out})
             out.next(_command(args))
             return 0
-        dispatching.refuse_lacking(sweep.name, price.lacking(*dispatching.cost(places, prepared, spread)))
-        answers = _submit(fleet, index, prepared, spread, again, rows, settings.parallel, out)
+        dispatching.refuse_lacking(sweep.shown, price.lacking(*dispatching.cost(places, prepared, spread)))
+        answers = _submit(fleet, index, about, prepared, spread, again, rows, settings.parallel, out)
         if args.detach:
-            out.json({"sweep": sweep.name, "answers": answers})
+            out.json({"sweep": sweep.name, "title": sweep.shown, "answers": answers})
             out.next("orch status --watch")
             return 0
         left = {job for job, row in rows.items() if row.state == FAILED and job not in spread.placed}
-        return _attend(fleet, index, prepared, spread, left, out)
+        return _attend(fleet, index, settings, prepared, spread, left, out)
+
+
+def planned(
+    args: Namespace,
+    settings: Settings,
+    file: SweepFile,
+    fleet: Fleet,
+    index: Index,
+    taken: list[str],
+    progress: Callable[[str], None] | None,
+    out: Output,
+    rerun: str = "none",
+) -> tuple[Owned, dict[str, Place], planning.Prepared]:
+    """Return a sweep under its name, where it can run, and its plan, once what the hosts know of that name is here."""
+    about, join = owned(index, settings, file, taken), True
+    while True:
+        refresh(fleet, index, [about.sweep.name])
+        looked, about = about, owned(index, settings, file, taken, join)
+        if about.sweep.name != looked.sweep.name:
+            continue  # a host knew of a sweep that is another's, or ours
+        places = ready(places_of(fleet, settings, about.sweep.name, progress), args, about.sweep, out)
+        prepared = planning.prepare(args, settings, about.sweep, list(places.values()), rerun)
+        if not about.joined or set(versions.ids(about.before)) == set(versions.ids(prepared.record)):
+            return about, places, replace(prepared, record=about.record(prepared.record))
+        join = False  # a colleague's record stays as it is: other cells are a sweep of our own
+        about = owned(index, settings, file, taken, join)
 
 
 def is_due(row: JobRow | None, keep_failed: bool) -> bool:
@@ -123,36 +167,51 @@ def _again(index: Index, plan: Plan, rows: Mapping[str, JobRow], rerun: str) -> 
 
 
 def _tell_plan(
-    prepared: planning.Prepared, spread: dispatching.Spread, rows: Mapping[str, JobRow], out: Output
+    about: Owned,
+    prepared: planning.Prepared,
+    spread: dispatching.Spread,
+    rows: Mapping[str, JobRow],
+    word: str,
+    out: Output,
 ) -> None:
     for line in planning.describe(prepared):
         out.note(line)
+    if about.note:
+        out.note(f"  {about.note}")
+    if about.joined:
+        out.note(f"  it is the sweep of {owner_of(about.before)}, who works in the same folder: its holes are filled")
     present = Counter(rows[spec.id].state for spec in prepared.plan.specs if spec.id in rows)
     known = {state: count for state, count in present.items() if state != PLANNED}
     if known:
         out.note(f"  already there: {counts_text(known)}; {counted(len(spread.specs), 'job')} to run")
-    for line in _tell_changes(prepared, rows):
+    for line in _tell_changes(about, prepared, rows, word):
         out.note(f"  {line}")
     for line in spread.lines:
         out.note(f"  {line}")
 
 
-def _tell_changes(prepared: planning.Prepared, rows: Mapping[str, JobRow]) -> Iterator[str]:
-    """Which cells the sweep file asks for since the last time, and which no more."""
-    before = {job: row for job, row in rows.items() if row.position is not None}
-    cells = {cell["id"]: cell["label"] for cell in prepared.record["cells"]}
-    new = [label for job, label in cells.items() if job not in before]
-    gone = [row for job, row in before.items() if job not in cells]
-    if before and new:
-        yield f"new in the sweep file: {counted(len(new), 'cell')} ({listed(new)})"
+def _tell_changes(about: Owned, prepared: planning.Prepared, rows: Mapping[str, JobRow], word: str) -> Iterator[str]:
+    """What differs from the last time: which cells came, which left, and how those that left are reached."""
+    before, record = about.before, prepared.record
+    labels = {cell["id"]: cell["label"] for cell in record["cells"]}
+    known = set(versions.ids(before))
+    new = [label for job, label in labels.items() if job not in known]
+    gone = [rows[job] for job in versions.ids(before) if job not in labels and job in rows]
+    if not known or not (new or gone):
+        return
+    yield f"changed since the last time: {versions.changes(before, record)}"
+    if new:
+        yield f"new: {counted(len(new), 'cell')} ({listed(new)})"
     if gone:
+        number = versions.number(before)
         yield (
-            f"no longer in the sweep file: {counted(len(gone), 'cell')} ({listed([row.label for row in gone])}); "
-            "kept, but not counted"
+            f"no longer in the sweep: {counted(len(gone), 'cell')} ({listed([row.label for row in gone])}); kept as "
+            f"version {number}: {gone[0].label}@{number}, orch report {word} --version {number}"
         )
-    alive = [row.label for row in gone if row.state in (QUEUED, RUNNING)]
+        yield f"to keep both side by side: another name, --name {about.sweep.shown}-2"
+    alive = [f"{row.label}@{versions.number(before)}" for row in gone if row.state in (QUEUED, RUNNING)]
     if alive:
-        yield f"of them {counted(len(alive), 'job')} not ended yet: orch stop LABEL ends one ({listed(alive)})"
+        yield f"of them {counted(len(alive), 'job')} not ended yet: orch stop {alive[0]} ends one ({listed(alive)})"
 
 
 def _command(args: Namespace) -> str:
@@ -174,6 +233,7 @@ def _planned(spec: JobSpec, row: JobRow | None, placed: Mapping[str, str]) -> di
 def _submit(
     fleet: Fleet,
     index: Index,
+    about: Owned,
     prepared: planning.Prepared,
     spread: dispatching.Spread,
     again: set[str],
@@ -185,9 +245,11 @@ def _submit(
     # Without a word the limit of an earlier sweep must not stay; but coming back to one that runs leaves its limit.
     limit = 0 if parallel is None and spread.specs else parallel
     floors = {spec.id: rows[spec.id].attempts for spec in spread.specs if spec.id in rows}
-    answers = dispatching.submit(
-        fleet, prepared.record, spread, again, limit, floors, lambda: refresh(fleet, index, [prepared.plan.sweep.name])
-    )
+    record = None if about.joined else prepared.record
+    if record and not about.before and len(fleet.contacts) > 1:
+        dispatching.claim(fleet, record)
+    name = about.sweep.name
+    answers = dispatching.submit(fleet, record, spread, again, limit, floors, lambda: refresh(fleet, index, [name]))
     queued = sum(answer["action"] == "queued" for answer in answers)
     if queued:
         seconds = time.monotonic() - began
@@ -198,6 +260,7 @@ def _submit(
 def _attend(
     fleet: Fleet,
     index: Index,
+    settings: Settings,
     prepared: planning.Prepared,
     spread: dispatching.Spread,
     left: set[str],
@@ -208,36 +271,41 @@ def _attend(
     made = {host: {spec.id: spec for spec in one.specs} for host, one in prepared.plans.items()}
     several = len(spread.offers) + len(fleet.silent) > 1
     mover = Mover(fleet, index, sweep.name, made, spread.offers, left) if several else None
-    monitor = Monitor(fleet, index, sweep.name, sweep.metric, sweep.train.get("epochs"), mover)
+    names = Names.of(index, settings)
+    word = names.word(index.sweep(sweep.name))
+    monitor = Monitor(fleet, index, sweep.name, sweep.metric, sweep.train.get("epochs"), mover, shown=word)
     try:
         last = monitor.follow(out)
     except KeyboardInterrupt:
-        out.note(f"\nThe jobs go on. Come back with: orch status --watch\n  end them with: orch stop {sweep.name}")
+        out.note(f"\nThe jobs go on. Come back with: orch status --watch\n  end them with: orch stop {word}")
         raise
-    return _finish(index, plan, last, out)
+    return _finish(index, names, plan, last, out)
 
 
-def _finish(index: Index, plan: Plan, last: Progress, out: Output) -> int:
+def _finish(index: Index, names: Names, plan: Plan, last: Progress, out: Output) -> int:
     from ..report.summary import summarise
     from ..report.table import comparison
 
     name = plan.sweep.name
+    word = names.word(index.sweep(name))
     summary = summarise(index, name)
     table = comparison(summary)
     heads = [column.name for column in table.columns]
-    out.json({"sweep": name, "counts": dict(last.counts), "columns": heads, "rows": table.rows})
+    out.json(
+        {"sweep": name, "title": plan.sweep.shown, "counts": dict(last.counts), "columns": heads, "rows": table.rows}
+    )
     if summary.kind == TRAINER or summary.names:  # a program that hands nothing in has nothing to compare
         out.table(heads, table.texts())
-    out.note(f"{name}: {counts_text(last.counts)}")
+    out.note(f"{word}: {counts_text(last.counts)}")
     for row in last.troubled[:MOST_TROUBLES]:
         out.note(f"  {row.state}  {row.label}  {row.reason}")
     for line in reasons(last.held):
         out.note(f"  {line}")
     if last.held and not last.troubled:
-        out.next(f"orch why {address(index, last.held[0])}")
+        out.next(f"orch why {address(index, names, last.held[0])}")
         return 1
     if last.troubled:
-        out.next(f"orch why {address(index, last.troubled[0])}; the same sweep again fills the holes")
+        out.next(f"orch why {address(index, names, last.troubled[0])}; the same sweep again fills the holes")
         return 1
-    out.next(f"orch report {name}")
+    out.next(f"orch report {word}")
     return 0

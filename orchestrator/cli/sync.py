@@ -8,6 +8,7 @@ from argparse import Namespace
 from ..collect import every_host, own_index, refresh
 from ..config import Settings
 from ..fleet import Fleet
+from ..naming import Names
 from ..progress import counts_text, measure
 from ..words import counted
 from .output import Output
@@ -28,11 +29,12 @@ def run(args: Namespace, settings: Settings, out: Output) -> int:
     began = time.monotonic()
     with own_index(settings) as index, Fleet.open(settings, every_host(settings), create=False) as fleet:
         refresh(fleet, index)
-        counts = {row.name: dict(measure(index.jobs(row.name), None, {}).counts) for row in index.sweeps()}
+        words = Names.of(index, settings).words()
+        counts = {name: dict(measure(index.jobs(name), None, {}).counts) for name in words}
     said = dict.fromkeys(fleet.contacts, "asked") | {name: error.message for name, error in fleet.silent.items()}
     out.json({"hosts": said, "sweeps": counts})
     for name, states in counts.items():
-        out.result(f"{name}  {counts_text(states)}")
+        out.result(f"{words[name]}  {counts_text(states)}")
     for name, error in fleet.silent.items():
         out.warning(f"{name} does not answer: {error.message}")
     if not counts:

@@ -12,6 +12,7 @@ from jobs.state import FAILED, HOLES, INTERRUPTED, QUEUED, RUNNING, STOPPED, UNR
 
 from ..collect import fresh_index
 from ..config import Settings
+from ..naming import Names
 from ..progress import duration
 from ..store import PLANNED, Index, JobRow
 from ..story import story
@@ -45,20 +46,22 @@ def add_arguments(parser: Parser) -> None:
 def run(args: Namespace, settings: Settings, out: Output) -> int:
     """Explain one job."""
     with fresh_index(settings) as (fleet, index):
-        row = pick_one(index, args.job, args.sweep)
+        names = Names.of(index, settings)
+        row = pick_one(index, names, args.job, args.sweep)
         shown = fleet.of(row.host).show(row.sweep, row.id)
-        ahead, word = _ahead(index, row), address(index, row)
+        ahead, word = _ahead(index, row), address(index, names, row)
         fences = {line.attempt: line.text for line in index.journal(row.sweep, row.id) if line.kind == "fence"}
+        sweep = names.word(index.sweep(row.sweep))
     told = list(_tell(row, shown, ahead, fences))
     line = story(shown["attempts"], shown["queued"], shown["held"] or shown["waits"])
     head = {"sweep": row.sweep, "id": row.id, "label": row.label, "state": row.state}
     out.json({**head, "story": line, "told": told, **shown})
     told = [line, *told] if line else told
-    out.result("\n".join([f"{row.label} ({row.sweep}, {row.id}) is {row.state}", *(f"  {line}" for line in told)]))
+    out.result("\n".join([f"{row.label} ({sweep}, {row.id}) is {row.state}", *(f"  {line}" for line in told)]))
     if shown["held"]:
         out.next("orch release " + shown["held"].rpartition("(orch release ")[2].rstrip(")"))
     elif row.state in _NEXT:
-        out.next(_NEXT[row.state].format(label=word, sweep=row.sweep))
+        out.next(_NEXT[row.state].format(label=word, sweep=sweep))
     return 0
 
 

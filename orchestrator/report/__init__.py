@@ -2,18 +2,20 @@
 
     table = comparison(summarise(index, "sweep"))    plain values for a terminal; imports neither pandas nor matplotlib
     report = build(index, "sweep")                   everything, frozen
-    write(report, folder)                            report.html, report.md, *.csv, *.png
+    write(report, folder)                            report.html, report.md, report.json, *.csv, *.png
 
 A new format is one file here with `render(report)` and one line in `write`.
 """
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from jobs.atomic import write_bytes
-from jobs.errors import disk_error
+from jobs.atomic import read_json, write_bytes
+from jobs.errors import UsageError, disk_error
 from jobs.homes import private
 
 from .build import build
@@ -21,7 +23,9 @@ from .model import Report
 from .summary import Summary, summarise
 from .table import Table, comparison
 
-__all__ = ["Report", "Summary", "Table", "Written", "build", "comparison", "summarise", "write"]
+__all__ = ["Report", "Summary", "Table", "Written", "build", "comparison", "holds_another", "summarise", "write"]
+
+_SAME = ("sweep", "project", "owner")
 
 
 class Written(NamedTuple):
@@ -30,14 +34,33 @@ class Written(NamedTuple):
     paths: tuple[Path, ...]
 
 
-def write(report: Report, folder: Path) -> Written:
+ABOUT = "report.json"  # in every report's folder: whose report it is
+
+
+def holds_another(folder: Path, identity: Mapping[str, Any]) -> bool:
+    """Tell whether a folder holds the report of another sweep (by name in the homes, project and owner)."""
+    known = read_json(folder / ABOUT)
+    return isinstance(known, dict) and any(known.get(key) != identity.get(key) for key in _SAME)
+
+
+def write(report: Report, folder: Path, identity: Mapping[str, Any] | None = None) -> Written:
     """Write all formats into a folder; each file is replaced in one step, those without content are removed.
+
+    Parameters
+    ----------
+    identity:
+        Whose report it is: `sweep`, `project` and `owner`, kept in `report.json`.
 
     Raises
     ------
+    UsageError
+        The folder holds the report of another sweep; nothing is written.
     DiskError
         The disk is full or not writable.
     """
+    if identity and holds_another(folder, identity):
+        text = f"{folder} holds the report of another sweep, by its {ABOUT}"
+        raise UsageError(text, "name another folder: --out FOLDER")
     from . import csv, html, markdown, png  # they import matplotlib and pandas
 
     files: dict[str, bytes] = {
@@ -46,6 +69,9 @@ def write(report: Report, folder: Path) -> Written:
         **{name: text.encode() for name, text in csv.render(report).items()},
         **png.render(report),
     }
+    if identity:
+        about = {**identity, "made": report.made, "version": report.summary.version}
+        files[ABOUT] = (json.dumps(about, ensure_ascii=False, indent=1) + "\n").encode()
     try:
         with private():  # pseudonyms, but of patients all the same: who shares a report does so on purpose
             folder.mkdir(parents=True, exist_ok=True)

@@ -15,16 +15,16 @@ from .table import comparison
 WORST = 8  # case rows listed
 
 
-def build(index: Index, sweep: str) -> Report:
-    """Read a sweep from the index, as it is at this moment.
+def build(index: Index, sweep: str, version: int | None = None) -> Report:
+    """Read a sweep from the index, as it is at this moment, or the cells of one of its earlier versions.
 
     Raises
     ------
     NotFound
-        The index knows no such sweep.
+        The index knows no such sweep, or the sweep no such version.
     """
     with index.snapshot():
-        summary = summarise(index, sweep)
+        summary = summarise(index, sweep, version)
         attempts, starts = index.attempts(sweep), index.events(sweep, kind="start")
         metrics, rows, worst = index.metrics(sweep), index.cases(sweep), index.worst(sweep, WORST)
         notes = index.journal(sweep)

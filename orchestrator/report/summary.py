@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from .. import versions
 from ..store import CaseRow, Index, JobRow
 from . import patients
 from .patients import Spread, mean, over_seeds, spread
@@ -73,7 +74,11 @@ class Group:
 
 @dataclass(frozen=True)
 class Summary:
-    """A whole sweep; `strategies` of a trainer sweep, `groups` of any other."""
+    """A whole sweep; `strategies` of a trainer sweep, `groups` of any other.
+
+    `sweep` is what people call it; `version` counts the changes of its file that took cells away, `newest` is that of
+    now.
+    """
 
     sweep: str
     kind: str
@@ -87,6 +92,8 @@ class Summary:
     columns: tuple[str, ...] = ()
     names: tuple[str, ...] = ()
     groups: tuple[Group, ...] = ()
+    version: int = 1
+    newest: int = 1
 
     @property
     def holes(self) -> tuple[JobRow, ...]:
@@ -102,23 +109,24 @@ class _Found:
     jobs: tuple[JobRow, ...]
     scores: Mapping[str, Mapping[str, float | None]]
     rows: Mapping[str, list[CaseRow]]
+    newest: int = 1
 
 
-def summarise(index: Index, sweep: str) -> Summary:
-    """Read a sweep from the index and summarise it.
+def summarise(index: Index, sweep: str, version: int | None = None) -> Summary:
+    """Read a sweep from the index, as it is or as it was in a version, and summarise it.
 
     Raises
     ------
     NotFound
-        The index knows no such sweep.
+        The index knows no such sweep, or the sweep no such version.
     """
     with index.snapshot():
-        found = _read(index, sweep)
+        found = _read(index, sweep, version)
     folds, seeds = (_distinct(found.jobs, column) for column in REPEATS)
     classes = tuple(dict.fromkeys(row.cls for rows in found.rows.values() for row in rows if row.cls))
     kind = str(found.record.get("kind") or _guess(found.jobs))
     base = Summary(
-        sweep=sweep,
+        sweep=str(found.record.get("title") or sweep),
         kind=kind,
         metric=str(found.record.get("metric") or ("dice" if kind == "trainer" else "")),
         baseline=found.record.get("baseline"),
@@ -126,19 +134,24 @@ def summarise(index: Index, sweep: str) -> Summary:
         seeds=seeds,
         classes=classes,
         jobs=found.jobs,
+        version=versions.number(found.record),
+        newest=found.newest,
     )
     return _trainer(base, found) if kind == "trainer" else _generic(base, found)
 
 
-def _read(index: Index, sweep: str) -> _Found:
-    record = index.sweep(sweep).record
-    jobs = index.jobs(sweep)
+def _read(index: Index, sweep: str, version: int | None) -> _Found:
+    now = index.sweep(sweep).record
+    record, jobs = versions.at(now, version, sweep), index.jobs(sweep)
     planned = tuple(job for job in jobs if job.position is not None)
+    if record is not now:
+        known = {job.id: job for job in jobs}
+        planned = tuple(known[job] for job in versions.ids(record) if job in known)
     rows: dict[str, list[CaseRow]] = {}
     for row in index.cases(sweep):
         rows.setdefault(row.job, []).append(row)
     # Without its record (a home that lost it) a sweep is what its run folders say.
-    return _Found(record, planned or tuple(jobs), index.scores(sweep), rows)
+    return _Found(record, planned or tuple(jobs), index.scores(sweep), rows, versions.number(now))
 
 
 def _guess(jobs: Sequence[JobRow]) -> str:

@@ -67,6 +67,7 @@ def _left_out(holes: Sequence[Strategy]) -> str:
 def warnings(summary: Summary, facts: Iterable[Fact], attempts: Iterable[AttemptRow]) -> tuple[str, ...]:
     """Return everything that a reader must know before comparing rows."""
     return (
+        *_version(summary),
         *_missing(summary),
         *_unequal_patients(summary),
         *_undefined(summary),
@@ -79,6 +80,16 @@ def warnings(summary: Summary, facts: Iterable[Fact], attempts: Iterable[Attempt
             if row.fenced and row.state == "done"
         ),
     )
+
+
+def _version(summary: Summary) -> list[str]:
+    """Which version of the sweep this is, where there are several."""
+    if summary.version != summary.newest:
+        return [f"This is version {summary.version} of the sweep, as its file was before; now it is {summary.newest}."]
+    if summary.newest > 1:
+        text = f"This is version {summary.newest} of the sweep: its file was changed since the version before"
+        return [f"{text} (orch report {summary.sweep} --version {summary.newest - 1} shows that)."]
+    return []
 
 
 def _missing(summary: Summary) -> list[str]:

@@ -8,7 +8,8 @@ Index.open(path)      create, migrate, refuse what it must not write         ind
 """
 
 from .content import compare
-from .index import Index, discard
+from .index import Index, discard, not_found
+from .records import digest
 from .rows import AttemptRow, CaseRow, Curve, EventRow, Fault, JobRow, JournalRow, Known, Span, SweepRow
 from .status import PLANNED
 
@@ -26,5 +27,7 @@ __all__ = [
     "Span",
     "SweepRow",
     "compare",
+    "digest",
     "discard",
+    "not_found",
 ]

@@ -84,8 +84,8 @@ def _short(value: Any) -> str:
 
 
 def _sweeps(connection: sqlite3.Connection) -> Iterator[tuple[tuple[Any, ...], Any]]:
-    for row in status.sweeps(connection):
-        yield ("sweep", row.name), dict(row.record)
+    for name, record in connection.execute("SELECT name, record FROM sweep"):
+        yield ("sweep", name), json.loads(record or "{}")
 
 
 def _jobs(connection: sqlite3.Connection) -> Iterator[tuple[tuple[Any, ...], Any]]:

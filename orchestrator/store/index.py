@@ -128,28 +128,34 @@ class Index:
             yield
 
     def sweeps(self) -> list[SweepRow]:
-        """Return all sweeps, oldest first."""
+        """Return all sweeps, oldest first; their records without what is long (`SweepRow`)."""
         return self._read(status.sweeps)
 
     def sweep(self, name: str) -> SweepRow:
-        """Return one sweep.
+        """Return one sweep, with its whole record.
 
         Raises
         ------
         NotFound
             The index knows none of that name; the message names the nearest.
         """
-        found = {row.name: row for row in self.sweeps()}
-        if name not in found:
-            raise _not_found("sweep", name, found, "orch status")
-        return found[name]
+        found = self._read(lambda connection: status.sweep(connection, name))
+        if found is None:
+            raise not_found("sweep", name, (row.name for row in self.sweeps()), "orch status")
+        return found
+
+    def records_known(self) -> dict[str, tuple[str, str]]:
+        """Return of each sweep's record when it was written, and its hash (`store.digest`)."""
+        return self._read(records.written)
 
     def jobs(self, sweep: str | None = None) -> list[JobRow]:
         """Return the jobs of one sweep, or of all, in the order of their sweep."""
         return self._read(lambda connection: status.jobs(connection, sweep))
 
-    def job(self, sweep: str | None, text: str) -> JobRow:
-        """Return the job with that id, label, or beginning of its id.
+    def job(self, sweep: str, text: str) -> JobRow:
+        """Return the job of a sweep with that id, label, or beginning of its id.
+
+        A label means the job that the sweep file asks for now; only where it asks for none an earlier one.
 
         Raises
         ------
@@ -159,14 +165,24 @@ class Index:
             Several fit.
         """
         rows = self.jobs(sweep)
-        found = [row for row in rows if text in (row.id, row.label)]
+        labelled = [row for row in rows if row.label == text]
+        found = [row for row in rows if row.id == text]
+        found = found or [row for row in labelled if row.position is not None] or labelled
         found = found or [row for row in rows if text and row.id.startswith(text)]
         if not found:
-            raise _not_found("job", text, (row.label for row in rows), "orch status --jobs")
+            raise not_found("job", text, (row.label for row in rows), "orch status --jobs")
         if len(found) > 1:
-            listed = ", ".join(f"{row.sweep} {row.label} ({row.id})" for row in found[:5])
-            raise UsageError(f"'{text}' fits {len(found)} jobs: {listed}", "name the sweep too, or more of the id")
+            listed = ", ".join(f"{row.label} ({row.id})" for row in found[:5])
+            raise UsageError(f"'{text}' fits {len(found)} jobs of {sweep}: {listed}", "give an id, or more of it")
         return found[0]
+
+    def named(self, text: str) -> list[tuple[str, str, str, bool]]:
+        """Return the jobs that a text may mean: sweep, id, label, and whether the sweep file still asks for it."""
+        return self._read(lambda connection: status.named(connection, text))
+
+    def counts(self) -> dict[str, dict[str, int]]:
+        """Return by sweep how many of the jobs that it asks for are in each state."""
+        return self._read(status.counts)
 
     def offsets(self, unended: bool = False) -> dict[tuple[str, str, int], Known]:
         """Return how far every attempt (sweep, job, number) was read; with `unended` only those without a known end."""
@@ -340,7 +356,8 @@ def _inode(path: Path) -> int:
         return 0
 
 
-def _not_found(kind: str, name: str, known: Iterable[str], listing: str) -> NotFound:
+def not_found(kind: str, name: str, known: Iterable[str], listing: str) -> NotFound:
+    """Return the error that nothing has that name, with the nearest that there is and the command that lists them."""
     near = difflib.get_close_matches(name, list(known), 1)
     guess = f" Did you mean '{near[0]}'?" if near else ""
     return NotFound(f"no {kind} named '{name}' in the index.{guess}", f"{listing}   (lists what there is)")

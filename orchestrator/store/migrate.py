@@ -12,7 +12,7 @@ from pathlib import Path
 
 from jobs.errors import OrchError
 
-VERSION = 2
+VERSION = 3
 APPLICATION = 0x6F726368  # "orch", in the file's header: `file index.db` tells whose it is
 _FOLDER = Path(__file__).parent / "migrations"
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import sqlite3
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from jobs.atomic import canonical
 from jobs.state import QUEUED, UNREACHABLE
 
 # Of several attempts exactly one counts: the first done one that no fence excludes (its host was declared dead, or a
@@ -41,6 +43,10 @@ def record_sweep(connection: sqlite3.Connection, record: Mapping[str, Any]) -> N
     connection.execute(
         "UPDATE sweep SET created = ?, record = ? WHERE id = ?", (record.get("created"), json.dumps(record), sweep)
     )
+    connection.execute(
+        "INSERT OR REPLACE INTO sweep_about VALUES (?, ?, ?)",
+        (str(record["name"]), json.dumps(about(record)), digest(record)),
+    )
     connection.execute("UPDATE job SET position = NULL WHERE sweep_id = ?", (sweep,))
     rows = (
         (sweep, str(cell["id"]), str(cell["label"]), json.dumps(cell.get("names") or {}), position)
@@ -52,6 +58,22 @@ def record_sweep(connection: sqlite3.Connection, record: Mapping[str, Any]) -> N
         rows,
     )
     _leave_behind(connection, sweep)
+
+
+def about(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what is small of a record: what is left of it without its cells, its text and its earlier versions."""
+    return {key: value for key, value in record.items() if key not in ("cells", "text", "versions")}
+
+
+def digest(record: Mapping[str, Any]) -> str:
+    """Return a hash of all that a record says."""
+    return hashlib.sha256(canonical(record).encode()).hexdigest()
+
+
+def written(connection: sqlite3.Connection) -> dict[str, tuple[str, str]]:
+    """Return of each known record when it was written (as it says itself) and its hash."""
+    rows = connection.execute("SELECT name, json_extract(about, '$.updated'), digest FROM sweep_about")
+    return {name: (str(updated or ""), found) for name, updated, found in rows}
 
 
 def _leave_behind(connection: sqlite3.Connection, sweep: int) -> None:

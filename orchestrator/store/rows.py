@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from jobs.folder import valid_name
+
 
 class Known(NamedTuple):
     """How far the index has read an attempt: byte offset in its events, and whether nothing new will come.
@@ -28,11 +30,50 @@ class Curve(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class SweepRow:
-    """A sweep: its name, when it was created (ISO 8601, UTC) and its record in the orch home (empty when lost)."""
+    """A sweep.
+
+    Attributes
+    ----------
+    name:
+        Its name in the orch homes, which no other sweep has.
+    created:
+        When it was created, ISO 8601, UTC.
+    record:
+        Its record in the orch home (empty when lost). In a list of all sweeps without `cells`, `text` and `versions`.
+    """
 
     name: str
     created: str | None
     record: Mapping[str, Any]
+
+    @property
+    def title(self) -> str:
+        """The name that its sweep file gives it: other projects may have a sweep of that name too."""
+        title = self.record.get("title")  # a host's word: it becomes a folder's name
+        return title if isinstance(title, str) and valid_name(title) else self.name
+
+    @property
+    def project(self) -> Mapping[str, Any]:
+        """`{"id", "declared", "name", "folders"}`; empty where none is known."""
+        found = self.record.get("project")
+        if not isinstance(found, Mapping) or not isinstance(found.get("folders"), list):
+            return {}
+        return found if valid_name(str(found.get("id"))) else {}
+
+    @property
+    def mine(self) -> bool:
+        """Whether the home's file system says that it is ours."""
+        return bool(self._owner.get("mine", True))
+
+    @property
+    def _owner(self) -> Mapping[str, Any]:
+        found = self.record.get("owner")
+        return found if isinstance(found, Mapping) else {}
+
+    @property
+    def login(self) -> str:
+        """Whose it is; empty where that is not known."""
+        return str(self._owner.get("login") or "")
 
 
 class JobRow(NamedTuple):

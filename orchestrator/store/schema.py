@@ -31,6 +31,14 @@ sweep = Table(
     Column("record", Text),  # JSON: the sweep record as the orch home holds it
 )
 
+sweep_about = Table(  # of each record what every command reads: without its cells it is small
+    "sweep_about",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("about", Text, nullable=False),  # JSON: the record without cells, text and earlier versions
+    Column("digest", Text, nullable=False),  # SHA-256 of the record; empty: not known
+)
+
 job = Table(
     "job",
     metadata,

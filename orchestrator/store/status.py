@@ -25,6 +25,17 @@ WHERE (? IS NULL OR s.name = ?)
 ORDER BY s.id, j.position IS NULL, j.position, j.uid
 """  # the columns of JobRow, in its order
 
+_COUNTS = f"""
+SELECT s.name, CASE WHEN j.counted_id THEN 'done' ELSE coalesce(a.state, '{PLANNED}') END AS now, count(*)
+FROM job j JOIN sweep s ON s.id = j.sweep_id LEFT JOIN attempt a ON a.id = j.latest_id
+WHERE j.position IS NOT NULL GROUP BY s.name, now
+"""
+
+_NAMED = """
+SELECT s.name, j.uid, j.label, j.position IS NOT NULL FROM job j JOIN sweep s ON s.id = j.sweep_id
+WHERE j.label = ? OR (j.uid >= ? AND j.uid < ?) ORDER BY s.id, j.position IS NULL, j.position, j.uid
+"""
+
 # What waited on a host that fell silent is told again as a whole, so that it is known to wait once more: no offset.
 _ATTEMPT = """
 SELECT s.name, j.uid, a.number, CASE WHEN a.offset OR a.final OR a.state != 'unreachable' THEN a.offset END, a.final
@@ -72,10 +83,38 @@ def jobs(connection: sqlite3.Connection, sweep: str | None = None) -> list[JobRo
     return [JobRow._make((*row[:3], name, *row[4:])) for row, name in zip(rows, names, strict=True)]
 
 
+_SWEEPS = """
+SELECT s.name, s.created, b.about FROM sweep s LEFT JOIN sweep_about b ON b.name = s.name
+ORDER BY s.created IS NULL, s.created, s.name
+"""
+
+
 def sweeps(connection: sqlite3.Connection) -> list[SweepRow]:
-    """Return all sweeps, oldest first."""
-    query = "SELECT name, created, record FROM sweep ORDER BY created IS NULL, created, name"
-    return [SweepRow(name, created, json.loads(record or "{}")) for name, created, record in connection.execute(query)]
+    """Return all sweeps, oldest first; of their records what is small (`records.about`)."""
+    return [SweepRow(name, created, json.loads(about or "{}")) for name, created, about in connection.execute(_SWEEPS)]
+
+
+def sweep(connection: sqlite3.Connection, name: str) -> SweepRow | None:
+    """Return one sweep with its whole record, or None."""
+    row = connection.execute("SELECT name, created, record FROM sweep WHERE name = ?", (name,)).fetchone()
+    return SweepRow(row[0], row[1], json.loads(row[2] or "{}")) if row else None
+
+
+def counts(connection: sqlite3.Connection) -> dict[str, dict[str, int]]:
+    """Return by sweep how many of the jobs that it asks for are in each state."""
+    found: dict[str, dict[str, int]] = {}
+    for sweep, state, number in connection.execute(_COUNTS):
+        found.setdefault(sweep, {})[state] = number
+    return found
+
+
+def named(connection: sqlite3.Connection, text: str) -> list[tuple[str, str, str, bool]]:
+    """Return the jobs that a text may mean by id, label or beginning of the id: sweep, id, label, whether it counts.
+
+    Those that the sweep file no longer asks for do not count.
+    """
+    rows = connection.execute(_NAMED, (text, text, text + "\U0010ffff"))
+    return [(sweep, uid, label, bool(current)) for sweep, uid, label, current in rows]
 
 
 def offsets(connection: sqlite3.Connection, unended: bool = False) -> dict[tuple[str, str, int], Known]:

@@ -172,9 +172,10 @@ def test_a_file_that_changes_while_it_runs(orch: Orch, ground: Ground) -> None:
     orch("sweep", "s", "--detach", "--parallel", "2")
     ground.sweep("s", f": {{n}}; {hold}", "{n: [2, 3, 4]}")
     told = orch("sweep", "s", "--detach").err
-    assert "new in the sweep file: 2 cells (n=3, n=4)" in told
-    assert "no longer in the sweep file: 1 cell (n=1); kept, but not counted" in told
-    assert "of them 1 job not ended yet: orch stop LABEL ends one (n=1)" in told
+    assert "changed since the last time: grid.n [1, 2] -> [2, 3, 4]" in told
+    assert "new: 2 cells (n=3, n=4)" in told
+    assert "no longer in the sweep: 1 cell (n=1); kept as version 1: n=1@1, orch report s --version 1" in told
+    assert "of them 1 job not ended yet: orch stop n=1@1 ends one (n=1@1)" in told
     ground.write("go")
     assert orch("sweep", "s").code == 0
     assert set(ground.states("s").values()) == {"done"}
