@@ -35,9 +35,10 @@ def refuse_foreign(connection: sqlite3.Connection, path: Path) -> None:
     OrchError
         It is of a newer version, or another program's database.
     """
+    # In this order: who makes a new index at this moment writes all three in one step, and the owner is read last.
+    tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
     found = version(connection)
     owner = int(connection.execute("PRAGMA application_id").fetchone()[0])
-    tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
     if owner != APPLICATION and (owner or found or tables):
         raise OrchError(
             f"{path} is a database of another program",
