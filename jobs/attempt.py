@@ -14,7 +14,7 @@ import shutil
 import time
 from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 
-from . import CONTRACT, begun, host, slurm
+from . import CONTRACT, begun, host, liveness, slurm
 from .aside import aside
 from .atomic import exists, file_sha256, move, patiently, read_json, sync_file, sync_folder, write_json
 from .errors import disk_error
@@ -27,8 +27,19 @@ SYNCS = 32  # records that are made safe side by side
 EXIT_SIZE = 4096  # bytes reserved for exit.json: one page
 
 
-def publish(folder: RunFolder, job: Mapping[str, Any], device: Mapping[str, Any], local: HostFolder) -> bool:
+def publish(
+    folder: RunFolder,
+    job: Mapping[str, Any],
+    device: Mapping[str, Any],
+    local: HostFolder,
+    processes: Optional[Mapping[str, Any]] = None,
+) -> bool:
     """Make the attempt's folder, unless somebody else has made it already.
+
+    Parameters
+    ----------
+    processes:
+        Who watches it (`liveness`), for looks after the lock file was cleaned away.
 
     Returns
     -------
@@ -44,6 +55,8 @@ def publish(folder: RunFolder, job: Mapping[str, Any], device: Mapping[str, Any]
     temporary = aside(folder.path)
     place = {"host": host.name(), "boot_id": host.boot_id(), "local": local.path}
     claim = {"token": token, **place, "at": time.time(), "device": dict(device)}
+    if processes:
+        claim["processes"] = dict(processes)
     try:
         patiently(lambda: _fill(RunFolder(temporary), {**job, "attempt": folder.attempt, "claim": claim}))
         begun.note(folder)
@@ -279,22 +292,7 @@ def _lock(folder: RunFolder, claim: Mapping[str, Any], local: HostFolder) -> "tu
         return _declared(folder, claim)
     if claim.get("boot_id") != host.boot_id():
         return "free", "the host was booted since"
-    return _lock_here(local.attempt_lock(folder), host.stranger(folder.path))
-
-
-def _lock_here(path: str, stranger: str) -> "tuple[str, str]":
-    """Ask the lock of an attempt of this boot, perhaps of another user of the group's home."""
-    try:
-        if is_held(path):
-            return "held", ""
-    except PermissionError:
-        return "unknown", "it is {}'s, whose locks cannot be read".format(stranger)
-    if not os.path.exists(path):  # somebody may have cleaned /var/tmp
-        if stranger:
-            return "unknown", "it is {}'s, and its lock is gone: only they can tell".format(stranger)
-        if host.holders(path):
-            return "held", ""
-    return "free", "the attempt's lock is free"
+    return liveness.proof(folder, claim, local)
 
 
 def _declared(folder: RunFolder, claim: Mapping[str, Any]) -> "tuple[str, str]":

@@ -14,10 +14,11 @@ from .folder import Home, HostFolder
 from .homes import mask
 from .keeper import DISK_WAIT, Keeper
 from .lease import holding, is_held, take
+from .liveness import KEEPER
 from .logbook import log, log_trouble
 from .queue import Queue, ring
 from .stall import Backoff
-from .standing import close_all_but, open_standard_files
+from .standing import call_itself, close_all_but, open_standard_files
 from .waits import DISPATCHER, Patience
 
 START_TRIES = 3  # a keeper that is killed before it has started anything is started again
@@ -112,6 +113,7 @@ def _live(home: Home, local: HostFolder, tell: int) -> NoReturn:
         signal.pthread_sigmask(signal.SIG_SETMASK, [])  # a watcher that starts a keeper has some blocked
         close_all_but({tell})
         open_standard_files(local.keeper_log)
+        call_itself(KEEPER)
         os.umask(mask(home.path))
         os.chdir("/")
         lock = take(local.keeper_lock)

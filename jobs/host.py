@@ -64,7 +64,7 @@ def descendants(root: int) -> List[int]:
 def holders(path: str) -> List[int]:
     """Return the ids of this user's processes that have a file open, also one whose name is gone (proc(5), `fd`)."""
     real = os.path.realpath(path)
-    return [pid for pid in processes() if any(link in (real, real + _GONE) for link in _open_files(pid))]
+    return [pid for pid in processes() if has_open(pid, real)]
 
 
 def holders_below(folder: str) -> List[int]:
@@ -131,13 +131,28 @@ def ancestors(pid: int) -> Iterator[int]:
         pid = int(fields[1]) if fields else 0
 
 
+def has_open(pid: int, path: str) -> bool:
+    """Tell whether a process has a file open, also one whose name is gone; `path` has no links in it."""
+    return any(link in (path, path + _GONE) for link in _open_files(pid))
+
+
 def has_variable(pid: int, name: str, value: str) -> bool:
     """Tell whether a process was started with this variable in its environment."""
+    return os.fsencode("{}={}".format(name, value)) in _environment(pid)
+
+
+def variable(pid: int, name: str) -> Optional[str]:
+    """Return a variable with which a process was started; None where it has none, or we may not see it."""
+    start = os.fsencode(name + "=")
+    return next((os.fsdecode(word[len(start) :]) for word in _environment(pid) if word.startswith(start)), None)
+
+
+def _environment(pid: int) -> List[bytes]:
     try:
         with open("/proc/{}/environ".format(pid), "rb") as handle:
-            return os.fsencode("{}={}".format(name, value)) in handle.read().split(b"\0")
+            return handle.read().split(b"\0")
     except OSError:
-        return False
+        return []
 
 
 def processes() -> List[int]:
@@ -145,13 +160,21 @@ def processes() -> List[int]:
     return [int(entry) for entry in os.listdir("/proc") if entry.isdigit()]
 
 
-def _stat(pid: int) -> List[str]:
-    """The fields of `stat` after the program's name, which may hold anything: blanks, brackets, line ends."""
+def stat(pid: int) -> Tuple[str, List[str]]:
+    """Return a process's name (15 bytes at most) and the fields of its `stat` (proc(5)); none when it is gone.
+
+    The name may hold anything: blanks, brackets, line ends.
+    """
     try:
         with open("/proc/{}/stat".format(pid), encoding="utf-8", errors="replace") as handle:
-            return handle.read().rpartition(")")[2].split()
+            name, _, fields = handle.read().rpartition(")")
     except OSError:
-        return []
+        return "", []
+    return name.partition("(")[2], fields.split()
+
+
+def _stat(pid: int) -> List[str]:
+    return stat(pid)[1]
 
 
 def _open_files(pid: int) -> Iterator[str]:

@@ -44,6 +44,7 @@ class Keeper:
 
     def __init__(self, home: Home, local: HostFolder, successor: Callable[[], None]) -> None:
         self.home, self.local, self.successor, self.pid = home, local, successor, os.getpid()
+        self.start = host.start_time(self.pid)
         self.queue = Queue(home, host.name())
         self.slots = Slots(local)
         self.due: Deque[Entry] = collections.deque()
@@ -190,7 +191,7 @@ class Keeper:
     def _orphaned(self) -> None:
         """In a watcher that has lost its keeper: a dying process closes its sockets before it frees its locks."""
         deadline = time.monotonic() + DEATH_WAIT
-        while os.getppid() == self.pid and time.monotonic() < deadline:
+        while host.is_alive(self.pid, self.start) and time.monotonic() < deadline:
             time.sleep(0.001)
         self.successor()
 

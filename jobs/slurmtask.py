@@ -16,6 +16,7 @@ from .attempt import replay_spool
 from .errors import OrchError
 from .folder import Home, HostFolder
 from .homes import mask
+from .liveness import WATCHER
 from .slots import Lease
 from .standing import stand_alone
 
@@ -29,7 +30,7 @@ def main(folder: str) -> None:
     local = HostFolder(os.path.join(HostFolder.of(about["id"]).path, "slurm"))
     replay_spool(local)
     try:
-        stand_alone()
+        stand_alone(WATCHER)
         attempt = Home(about["home"]).attempt(job["sweep"], job["id"], job["attempt"])
         watcher.Watch(job, attempt, local, Lease([], _device(about["login"], job)), lambda word: None).run()
     except (OrchError, OSError) as error:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
 from typing import Set
+
+from . import host
 
 # What asks for an end; SIGUSR2 is Slurm's notice that a time limit is near.
 ENDING = {signal.SIGTERM, signal.SIGINT, signal.SIGUSR2} if os.name == "posix" else set()
@@ -21,16 +24,41 @@ def slurm_grace(number: int) -> float:
     return NOTICE_GRACE if number == signal.SIGUSR2 else KILL_GRACE
 
 
-def stand_alone() -> None:
+def stand_alone(name: str) -> None:
     """Take signals only where we wait for them, and adopt orphaned descendants: a stop reaches the whole tree.
 
     Source: prctl(2), PR_SET_CHILD_SUBREAPER.
     """
     signal.pthread_sigmask(signal.SIG_BLOCK, WATCHED)
+    call_itself(name)
     if sys.platform == "linux":
         import ctypes
 
         ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)
+
+
+def call_itself(name: str) -> None:
+    """Give this process a name of at most 15 bytes, for `ps` and for `liveness` (prctl(2), PR_SET_NAME)."""
+    if sys.platform == "linux":
+        import ctypes
+
+        ctypes.CDLL(None).prctl(15, name.encode(), 0, 0, 0)
+
+
+def has_children() -> bool:
+    """Tell whether this process has children, zombies among them."""
+    try:
+        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return False
+    return True
+
+
+def signal_descendants(number: int) -> None:
+    """Signal all that descends from this process."""
+    for pid in host.descendants(os.getpid()):
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.kill(pid, number)
 
 
 def close_all_but(keep: Set[int]) -> None:

@@ -14,8 +14,8 @@
     yes        yes      other    none   free   yes / no    stopped / interrupted (proof: the lock is free, or a reboot)
     yes        yes      -        none   ?      -           unreachable (only the host that ran it can tell)
 
-Silence is never death: `interrupted` needs the proof that the attempt's host-local lock is free or that the host was
-booted since. `docs/contract.md` publishes this table; `tests/jobs/test_state.py` tests it cell by cell.
+Silence is never death: `interrupted` needs the proof that all processes of the attempt have ended (`liveness`) or that
+the host was booted since. `docs/contract.md` publishes this table; `tests/jobs/test_state.py` tests it cell by cell.
 """
 
 from __future__ import annotations
@@ -46,9 +46,10 @@ class Evidence(NamedTuple):
     exit_status:
         Exit status from `exit.json` (128 + n for signal n), or None.
     lock:
-        `held`, `free` (or another boot since), or `unknown` (it ran on another host).
+        `held` (something of it lives), `free` (nothing does, or another boot since), or `unknown` (it ran on another
+        host, or cannot be proved).
     proof:
-        In words, why the lock counts as free or is not known, or why the attempt was ended before it began.
+        In words, why the lock counts as it does, or why the attempt was ended before it began.
     stop:
         Somebody asked for a stop.
     failure:
@@ -88,7 +89,7 @@ def judge(seen: Evidence) -> Verdict:
     if seen.exit_status is not None:
         return _recorded(seen, seen.exit_status)
     if seen.lock == "held":
-        return Verdict(RUNNING, "its lock is held")
+        return Verdict(RUNNING, seen.proof or "its lock is held")
     if seen.lock != "free":
         return Verdict(UNREACHABLE, seen.proof or "only the host that ran it can tell")
     return _unrecorded(seen)

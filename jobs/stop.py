@@ -6,9 +6,9 @@ import math
 import os
 import signal
 import time
-from typing import Any, Callable, Optional, Tuple
+from typing import Any, Callable, Dict, Optional
 
-from . import host, slurm
+from . import host, liveness, slurm
 from .atomic import exists, read_json, write_json
 from .folder import HostFolder, RunFolder
 
@@ -54,32 +54,39 @@ def grace_of(folder: RunFolder) -> Optional[float]:
 def wake(folder: RunFolder, local: HostFolder, first: bool = True) -> bool:
     """Wake the watcher of an attempt whose stop request has been written; False when nothing of it lives.
 
-    Without a watcher the job itself is signalled: with SIGTERM at first, with SIGKILL when asked again. Signalled are
-    only processes whose id and start time stand in the attempt's lock file, written by the watcher, or that both hold
-    that lock and were started with this run folder in `ORCH_RUN`.
+    Without a watcher the processes of the job are signalled: with SIGTERM at first, with SIGKILL when asked again.
+    Those are meant that descend from the attempt's subreaper or first process, or that bear its mark (`liveness`); of
+    others that might have come from it none is touched.
     """
-    task = slurm.task_of(read_json(folder.job))
+    job = read_json(folder.job)
+    task = slurm.task_of(job)
     if task:
         return slurm.cancel([task], "TERM")
-    path = local.attempt_lock(folder)
-    identity = read_json(path)
-    pid, started = _named(identity, "watcher")
+    identity = liveness.identity_of(folder, _claim(job), local)
+    pid, started = liveness.named(identity, "watcher")
     if pid and host.is_alive(pid, started):
         return send(os.kill, pid, signal.SIGTERM)
     number = signal.SIGTERM if first else signal.SIGKILL
-    pid, started = _named(identity, "job")
-    if pid and host.is_alive(pid, started):
-        return send(os.killpg, pid, number)
-    left = [pid for pid in host.holders(path) if host.has_variable(pid, "ORCH_RUN", folder.path)]
-    sent = [send(os.kill, pid, number) for pid in left]  # to all, not only until the first
+    left = liveness.remains(folder, identity, local).sure
+    sent = [_signal(process.pid, process.start, number) for process in left]  # to all, not only until the first
     return any(sent)
 
 
-def _named(identity: Any, who: str) -> "Tuple[int, Optional[int]]":
-    """Process id and start time from a lock file; (0, None) where it names none."""
-    found = identity.get(who) if isinstance(identity, dict) else None
-    sound = isinstance(found, list) and len(found) == 2 and all(isinstance(number, int) for number in found)
-    return (found[0], found[1]) if sound and found else (0, None)
+def _claim(job: Any) -> Dict[str, Any]:
+    claim = job.get("claim") if isinstance(job, dict) else None
+    return claim if isinstance(claim, dict) else {}
+
+
+def _signal(pid: int, started: int, number: int) -> bool:
+    """Signal exactly this process: its number is not used again while a descriptor names it (pidfd_open(2))."""
+    try:
+        handle = os.pidfd_open(pid)
+    except (AttributeError, OSError):  # a kernel before 5.3, or it has ended
+        return host.is_alive(pid, started) and send(os.kill, pid, number)
+    try:
+        return host.is_alive(pid, started) and send(signal.pidfd_send_signal, handle, number)
+    finally:
+        os.close(handle)
 
 
 def send(signaller: Callable[[int, int], None], target: int, number: int) -> bool:

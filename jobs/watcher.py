@@ -23,13 +23,15 @@ from .errors import OrchError
 from .failure import Proof, diagnose
 from .folder import Home, HostFolder, RunFolder
 from .lease import take
+from .liveness import WATCHER, Identity, write_identity
 from .logbook import log_trouble
 from .lookout import Lookout
 from .messages import DONE, FREE, REFUSED, STARTED, TAKEN, Channel, pair
 from .proofs import lost_card, memory_kill, oom_counter, oom_kills, silent_disk
 from .slots import Lease
 from .spawn import spawn
-from .standing import ENDING, WATCHED, close_all_but, slurm_grace, stand_alone
+from .standing import ENDING, WATCHED, close_all_but, has_children, signal_descendants, slurm_grace, stand_alone
+from .subreaper import dismiss, stand_behind
 
 RETRY_WAIT = 5.0  # seconds between tries to write an exit record that neither run folder nor spool can take
 REASON_LIMIT = 1000  # bytes of a refusal's reason
@@ -54,12 +56,22 @@ class Watch:
     ----------
     say:
         Tells the keeper (STARTED, or TAKEN when somebody else has begun this attempt).
+    parent:
+        The subreaper that outlives this process, if there is one (`liveness.here`).
     """
 
     def __init__(
-        self, job: Dict[str, Any], folder: RunFolder, local: HostFolder, lease: Lease, say: Callable[[bytes], object]
+        self,
+        job: Dict[str, Any],
+        folder: RunFolder,
+        local: HostFolder,
+        lease: Lease,
+        say: Callable[[bytes], object],
+        parent: Optional[Identity] = None,
     ) -> None:
         self.job, self.folder, self.local, self.lease, self.say = job, folder, local, lease, say
+        me = os.getpid()
+        self.processes: Dict[str, Any] = {"watcher": [me, host.start_time(me)], **(parent or {})}
         self.kill_at: Optional[float] = None  # monotonic time of the SIGKILL to come, once a stop was asked for
         self.limit_at: Optional[float] = None  # monotonic time at which its time limit is over
         self.stopped = self.timed_out = self.owes = False  # a person's stop; over its limit; something is left to do
@@ -87,7 +99,7 @@ class Watch:
             return False
         try:
             self._write_identity(lock)
-            if not publish(self.folder, self.job, self.lease.device, self.local):
+            if not publish(self.folder, self.job, self.lease.device, self.local, self.processes):
                 return False
             self._record(self._wait() if self._spawn(lock) else Ended(127, None, 0.0, 0.0))
         finally:
@@ -106,9 +118,7 @@ class Watch:
 
     def _write_identity(self, lock: int) -> None:
         """Say in the lock file who to signal (`stop_attempt`); start times tell a used-again process id apart."""
-        me = os.getpid()
-        identity = {"watcher": [me, host.start_time(me)], "job": [self.child, self.child_start]}
-        os.pwrite(lock, (json.dumps(identity).ljust(127) + "\n").encode(), 0)
+        write_identity(lock, {**self.processes, "job": [self.child, self.child_start]})
 
     def _spawn(self, lock: int) -> bool:
         """Start the program; what goes wrong is said in the job's own log."""
@@ -194,7 +204,7 @@ class Watch:
     def _heed(self, number: int) -> None:
         now = time.monotonic()
         if number == 0 and self.kill_at is not None and self.kill_at <= now:
-            _signal_tree(signal.SIGKILL)
+            signal_descendants(signal.SIGKILL)
             self.kill_at = now + 1.0
         elif number == 0 and self.limit_at is not None and self.limit_at <= now:
             self.timed_out, self.limit_at, self.lookout.due = True, None, None
@@ -219,8 +229,8 @@ class Watch:
 
     def _end_leftovers(self) -> None:
         deadline, number = time.monotonic() + LEFTOVER_GRACE, signal.SIGTERM
-        while _has_children():
-            _signal_tree(number)
+        while has_children():
+            signal_descendants(number)
             signal.sigtimedwait({signal.SIGCHLD}, 0.05)
             self._reap(0)
             if time.monotonic() > deadline:
@@ -299,7 +309,8 @@ def fork(home: Home, local: HostFolder, lease: Lease, orphaned: Callable[[], Non
         try:
             child = os.fork()
             if child == 0:
-                _live(home, local, lease, theirs, orphaned)
+                slots = {*lease.descriptors}
+                stand_behind(lambda us: _live(home, local, lease, theirs, orphaned, us), local, slots, orphaned)
         except BaseException:
             ours.close()
             raise
@@ -310,14 +321,24 @@ def fork(home: Home, local: HostFolder, lease: Lease, orphaned: Callable[[], Non
     return ours, child
 
 
-def _live(home: Home, local: HostFolder, lease: Lease, keeper: Channel, orphaned: Callable[[], None]) -> NoReturn:
+def _live(
+    home: Home,
+    local: HostFolder,
+    lease: Lease,
+    keeper: Channel,
+    orphaned: Callable[[], None],
+    parent: Optional[Identity] = None,
+) -> NoReturn:
+    status = 1
     try:
         os.setsid()
         close_all_but({0, 1, 2, keeper.fileno(), *lease.descriptors})
         lease.sign()
-        stand_alone()
-        dismissed = _serve(home, local, lease, keeper)
+        stand_alone(WATCHER)
+        dismissed = _serve(home, local, lease, keeper, parent)
         os.chdir("/")
+        dismiss(parent or {})
+        status = 0
         lease.close()
         if dismissed:
             keeper.say(FREE)
@@ -326,12 +347,13 @@ def _live(home: Home, local: HostFolder, lease: Lease, keeper: Channel, orphaned
     except BaseException:
         log_trouble()
         lease.close()
-        orphaned()
+        if not parent:  # else it sees to the queue, once nothing of our job lives
+            orphaned()
     finally:
-        os._exit(0)
+        os._exit(status)
 
 
-def _serve(home: Home, local: HostFolder, lease: Lease, keeper: Channel) -> bool:
+def _serve(home: Home, local: HostFolder, lease: Lease, keeper: Channel, parent: Optional[Identity]) -> bool:
     """Watch one attempt after another; True when the keeper has no more, False when the keeper is gone."""
     while True:
         line = keeper.next()
@@ -339,18 +361,13 @@ def _serve(home: Home, local: HostFolder, lease: Lease, keeper: Channel) -> bool
             return line is not None
         job = json.loads(line)
         folder = home.attempt(job["sweep"], job["id"], job["attempt"])
-        watch = Watch(job, folder, local, lease, keeper.say)
+        watch = Watch(job, folder, local, lease, keeper.say, parent)
         try:
             keeper.say(DONE if watch.run() else TAKEN)
         except (OrchError, OSError) as error:
             if watch.told:  # it has run: what failed then is no reason to give it to anybody again
                 log_trouble()
             keeper.say(DONE if watch.told else REFUSED + str(error).encode("utf-8", "replace")[:REASON_LIMIT])
-
-
-def _signal_tree(number: int) -> None:
-    for pid in host.descendants(os.getpid()):
-        stop.send(os.kill, pid, number)
 
 
 def _try(work: Callable[[], Value], instead: Value) -> Value:
@@ -360,14 +377,6 @@ def _try(work: Callable[[], Value], instead: Value) -> Value:
     except Exception:
         log_trouble()
         return instead
-
-
-def _has_children() -> bool:
-    try:
-        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-    except ChildProcessError:
-        return False
-    return True
 
 
 def preload() -> None:

@@ -31,6 +31,7 @@ HOST_ONLY = {
     "jobs.cards",
     "jobs.slurmtask",
     "jobs.standing",
+    "jobs.subreaper",
 }
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 

@@ -198,9 +198,10 @@ def test_a_killed_watcher_leaves_the_job_running_and_its_end_is_proved(host: Loc
     jobs = [host.job(f"j{number}", sh(f"{waits}; {result if number % 2 else ':'}")) for number in range(4)]
     after = host.job("after", ("/bin/true",))
     host.submit(*jobs, after, parallel=4)
-    for job in jobs:
-        os.kill(host.identity(job)["watcher"][0], signal.SIGKILL)
-    until(lambda: len(host.agents()) + 4 >= len(host.processes()) - 4)
+    watchers = [host.identity(job)["watcher"][0] for job in jobs]
+    for watcher in watchers:
+        os.kill(watcher, signal.SIGKILL)
+    until(lambda: not any(machine.is_alive(watcher, None) for watcher in watchers), what="the watchers are gone")
     assert [host.state(job) for job in jobs] == ["running"] * 4
     assert host.submit(*jobs)["queued"] == 0
     assert host.state(after) == "queued", "slots are held by the jobs themselves"
