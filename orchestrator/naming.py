@@ -10,17 +10,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jobs.errors import NotFound, UsageError
 from jobs.sweep_records import same_project
 
 from .config import Settings
-from .project import Project, here, lies_below
+from .project import Project, here, is_there, lies_below
 from .store import Index, SweepRow, not_found
-from .sweep import SweepFile
 from .versions import split_version
 from .words import listed
+
+if TYPE_CHECKING:
+    from .sweep import SweepFile
 
 
 @dataclass(frozen=True)
@@ -57,21 +59,27 @@ class Names:
         """Tell whether a sweep is of the project in which we stand."""
         return row.name in self._inside
 
+    def _is_free(self, row: SweepRow) -> bool:
+        """Tell whether a sweep of ours is of no project, or of one without id that is not on this machine."""
+        if not row.mine or self.is_here(row):
+            return False
+        return not row.project.get("declared") and not any(map(is_there, row.project.get("folders", ())))
+
     def tiers(self) -> Iterator[list[SweepRow]]:
         """Yield groups of sweeps, in the order in which they are looked at; oldest first in each."""
         inside = [row for row in self.rows if self.is_here(row)]
         yield [row for row in inside if row.mine]
         yield [row for row in inside if not row.mine]
         others = [row for row in self.rows if not self.is_here(row)]
-        yield [row for row in others if row.mine and not row.project]
-        yield [row for row in others if row.mine and row.project]
+        yield [row for row in others if self._is_free(row)]
+        yield [row for row in others if row.mine and not self._is_free(row)]
         yield [row for row in others if not row.mine]
 
     def nearest(self) -> list[SweepRow]:
         """Return the sweeps of this project, and ours of none; outside of every project all of ours."""
         if self.project is None:
             return [row for row in self.rows if row.mine]
-        return [row for row in self.rows if self.is_here(row) or (row.mine and not row.project)]
+        return [row for row in self.rows if self.is_here(row) or self._is_free(row)]
 
     def find(self, word: str) -> SweepRow:
         """Return the sweep that a name means.
@@ -113,7 +121,7 @@ class Names:
 
     def _bare(self, title: str, rows: list[SweepRow]) -> list[SweepRow]:
         inside = [row for row in rows if self.is_here(row)]
-        free = [row for row in rows if row.mine and not row.project]
+        free = [row for row in rows if self._is_free(row)]
         full = [row for row in self._titled.get(title, ()) if row.name == title != row.title]
         found = [row for row in inside if row.mine] or inside or free or full
         if found or self.project is not None:

@@ -7,12 +7,14 @@ import os
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from jobs.errors import OrchError
 
 from .config import PROJECT_FILE, Settings, check_file
-from .sweep import SHIPPED, SweepFile
+
+if TYPE_CHECKING:
+    from .sweep import SweepFile
 
 MOST_FOLDERS = 20  # of one project: clones, and where it lay before
 _UNFIT = re.compile(r"[^A-Za-z0-9._-]+")
@@ -75,6 +77,9 @@ def here(settings: Settings, known: Iterable[Mapping[str, Any]] = ()) -> Project
 
 def of_sweep(settings: Settings, sweep: SweepFile) -> Project:
     """Return the project of a sweep file: where it lies, not where we stand; of a shipped one where we stand."""
+    from .sweep import SHIPPED
+    from .yamlfile import load  # most commands read no YAML
+
     path = Path(sweep.path)
     folder = Path(sweep.base) if path.parent in (SHIPPED, Path(os.path.realpath(SHIPPED))) else path.parent
     file = settings.project_file
@@ -83,8 +88,6 @@ def of_sweep(settings: Settings, sweep: SweepFile) -> Project:
     file = next((one / PROJECT_FILE for one in (folder, *folder.parents) if (one / PROJECT_FILE).is_file()), None)
     if file is None:
         return Project(os.path.realpath(sweep.base))
-    from .yamlfile import load
-
     return Project(os.path.realpath(file.parent), str(check_file(load(file)).value.get("project") or ""))
 
 

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jobs.errors import NotFound, OrchError
 
 from .words import listed
-from .yamlfile import PathIn, dotted, parse
+
+if TYPE_CHECKING:
+    from .yamlfile import PathIn
 
 MOST = 20  # versions that are kept; cells of older ones are found by their ids
 _KEPT = ("updated", "text", "kind", "columns", "baseline", "metric", "steps", "strategies", "data", "code")
@@ -82,6 +84,8 @@ def of_cell(record: Mapping[str, Any], job: str) -> int | None:
 
 def changes(before: Mapping[str, Any], record: Mapping[str, Any]) -> str:
     """Return what differs between the sweep files of two records: `train.epochs 3 -> 2, seeds [0] -> [0, 1]`."""
+    from .yamlfile import dotted  # most commands read no YAML
+
     found = [
         f"{dotted(place)} {_shown(old)} -> {_shown(new)}"
         for place, old, new in _differing((), _values(before), _values(record))
@@ -94,6 +98,8 @@ def changes(before: Mapping[str, Any], record: Mapping[str, Any]) -> str:
 
 
 def _values(record: Mapping[str, Any]) -> Any:
+    from .yamlfile import parse
+
     try:
         return parse(str(record.get("text") or ""), "").value or {}
     except (OrchError, ValueError, RecursionError):  # of a time when other things were allowed

@@ -143,6 +143,8 @@ def test_a_host_that_left_the_site_file(orch: Orch, ground: Ground, hosts: Fault
 
 def test_a_second_laptop_sees_the_same(orch: Orch, ground: Ground, hosts: Fault, tmp_path: Path) -> None:
     ground.sweep("s", "echo hello; test {n} != 2", "{n: 1..4}")
+    with (ground.project / "orch.yaml").open("a") as file:
+        file.write("project: lab-3f9c\n")
     assert orch("sweep", "s", "--hosts", "grace,ada").code == 1
     other = Ground(tmp_path / "other")
     for name in ("orch.yaml", "site.yaml"):
