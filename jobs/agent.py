@@ -7,6 +7,7 @@ The agent is single-threaded, so that it can fork a keeper; nobody who reads fro
 from __future__ import annotations
 
 import codecs
+import contextlib
 import functools
 import importlib
 import io
@@ -19,7 +20,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Callable, Dict, Generator, Iter
 
 from . import CONTRACT, __version__, attempt, host, kept, stop, sweep_records
 from .atomic import read_json, stamp, write_json
-from .errors import NotFound, OrchError, UsageError, disk_error
+from .errors import NotFound, OrchError, UsageError, WireError, disk_error
 from .events import EventWriter, read
 from .folder import RunFolder
 from .frames import answer, requests
@@ -355,10 +356,11 @@ def serve(source: BinaryIO, sink: BinaryIO, ahead: bytes = b"") -> None:
     agent = Agent(source)
     sink.write(b"\n")  # an empty line: we are a Python that will do
     sink.flush()
-    for request in itertools.chain(requests(io.BytesIO(ahead)), requests(source)):
-        for frame in _answer(agent, request):
-            sink.write(answer(request["id"], frame))
-            sink.flush()
+    with contextlib.suppress(WireError, ValueError):  # it is no orch that asks: nobody would understand an answer
+        for request in itertools.chain(requests(io.BytesIO(ahead)), requests(source)):
+            for frame in _answer(agent, request):
+                sink.write(answer(int(request.get("id", 0)), frame))
+                sink.flush()
 
 
 def _answer(agent: Agent, request: Dict[str, Any]) -> Iterator[Reply]:

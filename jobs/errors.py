@@ -127,6 +127,7 @@ class DiskError(OrchError):
     code = "DISK"
 
 
+_OWN = frozenset({"self", "message", "hint"})  # parameters of an error that no context of a host's answer may be
 _TREE = {
     cls.code: cls
     for cls in (
@@ -149,8 +150,9 @@ _TREE = {
 
 def from_json(value: Dict[str, Any]) -> OrchError:
     """Build the error that `to_json` described; an unknown code becomes a plain `OrchError`."""
-    cls = _TREE.get(str(value.get("code")), OrchError)
-    return cls(str(value.get("message", "unknown error")), str(value.get("hint", "")), **value.get("context", {}))
+    cls, told = _TREE.get(str(value.get("code")), OrchError), value.get("context")
+    context = {key: one for key, one in told.items() if key not in _OWN} if isinstance(told, dict) else {}
+    return cls(str(value.get("message", "unknown error")), str(value.get("hint", "")), **context)
 
 
 _ELSEWHERE = "choose another place: orch config home /path (for a host: `home: /path` beside it in the site file)"

@@ -77,6 +77,7 @@ BOOT = "import sys;i=sys.stdin.buffer;n=int(i.readline());exec(i.read(n))"
 
 AHEAD = 8  # answers that are read before somebody wants them, unless we write: of many, most wait on the host
 NOISE_LIMIT = 1 << 20  # bytes that start-up files may print before the marker
+REFUSAL_LIMIT = 500  # bytes of why a host cannot run our agent
 
 
 class Wire:
@@ -104,6 +105,7 @@ class Wire:
     ) -> None:
         self._pipe, self._timeout, self._number = pipe, timeout, 0
         self._frames: "queue.Queue[Optional[bytes]]" = queue.Queue()
+        self._came = self._taken = 0  # bytes of frames, as the reader and whoever reads answers have counted them
         self._awaited: Dict[int, List[bytes]] = {}  # frames that came while another answer was read
         marker = os.urandom(16).hex()
         self._hello, self._answered = threading.Event(), False
@@ -111,6 +113,7 @@ class Wire:
         self._writer: Optional[threading.Thread] = None
         self._closed = False
         self._refusal = self._printed = ""
+        self._fault: Optional[WireError] = None  # the other end broke a limit
         self._reader = threading.Thread(target=self._read, args=(pipe.output, marker), daemon=True)
         self._reader.start()
         asked, self.first = self._frame(*first) if first else (b"", 0)
@@ -186,23 +189,35 @@ class Wire:
                 frame = self._frame_of(number)
                 if "chunk" in frame:
                     yield frame["chunk"]
-                elif "error" in frame:
+                elif isinstance(frame.get("error"), dict):
                     raise from_json(frame["error"])
-                else:
+                elif isinstance(frame.get("ok"), dict):
                     return dict(frame["ok"])
+                else:
+                    raise self._nonsense("neither an answer nor an error")
         finally:
             del self._awaited[number]  # what still comes of a stream that is not read to its end is thrown away
 
     def _frame_of(self, number: int) -> Dict[str, Any]:
-        if self._awaited[number]:
-            return dict(json.loads(self._awaited[number].pop(0)))
-        while True:
-            frame = self._next_frame()
-            of = frames.answers(frame)
-            if of == number:
-                return dict(json.loads(frame))
-            if of in self._awaited:
-                self._awaited[of].append(frame)
+        try:
+            if self._awaited[number]:
+                return frames.parsed(self._awaited[number].pop(0))
+            while True:
+                frame = self._next_frame()
+                of = frames.answers(frame)
+                if of == number:
+                    return frames.parsed(frame)
+                kept = self._awaited.get(of)
+                if kept is not None:
+                    kept.append(frame)
+                    if sum(map(len, kept)) > frames.QUEUED:
+                        raise self._nonsense("more than {} bytes before their turn".format(frames.QUEUED))
+        except ValueError as error:
+            raise self._nonsense(str(error)) from error
+
+    def _nonsense(self, why: str) -> WireError:
+        text = "{} sent what is no answer of orch: {}".format(self._pipe.name, why[:200])
+        return WireError(text, "is it orch that answers there? look at the host")
 
     def close(self) -> None:
         """Close the connection; the agent leaves, keepers and watchers stay."""
@@ -259,9 +274,12 @@ class Wire:
             frame = None
         if frame is None:
             raise self._silence()
+        self._taken += len(frame)
         return frame
 
     def _silence(self) -> OrchError:
+        if self._fault:
+            return WireError("{}: {}".format(self._pipe.name, self._fault.message), self._fault.hint)
         if self._refusal:
             return WireError("{}: {}".format(self._pipe.name, self._refusal), "install a newer Python on the host")
         known = self._pipe.trouble(self._answered, self._printed)
@@ -280,28 +298,49 @@ class Wire:
         """In the reader thread: skip noise up to the marker, then queue frames; None at the end."""
         try:
             if self._skip_noise(source, marker.encode()):
-                for head in iter(source.readline, b""):
+                for head in iter(lambda: self._head(source), b""):
                     if head.startswith(b"!"):
-                        self._refusal = head[1:].decode("utf-8", "replace").strip()
                         break
                     self._lacks_sources = head == b"?\n"
                     self._answered = not self._lacks_sources
                     self._hello.set()
                     self._let_wait()
                     if self._answered and head.strip():
-                        frame = source.read(int(head))
-                        if len(frame) < int(head):
+                        length = frames.size(head, frames.ANSWER, "an answer")
+                        frame = source.read(length)
+                        if len(frame) < length:
                             break
+                        self._came += length
                         self._frames.put(frame)
+        except WireError as error:
+            self._fault = error
         except (OSError, ValueError):
             pass  # the connection broke in the middle of a frame
         self._frames.put(None)
         self._hello.set()
 
     def _let_wait(self) -> None:
-        """In the reader thread: wait while enough was read ahead. While we write, all must be taken in."""
-        while self._frames.qsize() >= AHEAD and not self._closed and not (self._writer and self._writer.is_alive()):
+        """In the reader thread: wait while enough was read ahead. While we write, all must be taken in, up to a limit.
+
+        Raises
+        ------
+        WireError
+            More has come than we keep.
+        """
+        while not self._closed and (self._frames.qsize() >= AHEAD or self._came - self._taken >= frames.ANSWER):
+            if self._writer and self._writer.is_alive():
+                if self._came - self._taken > frames.QUEUED:
+                    text = "it sends answers of more than {} bytes and reads nothing".format(frames.QUEUED)
+                    raise WireError(text, "run the same command again; is it orch that answers there?")
+                return
             time.sleep(0.005)
+
+    def _head(self, source: BinaryIO) -> bytes:
+        """The line that announces what comes; why the host cannot run our agent, in `_refusal`, when it says so."""
+        first = source.read(1)
+        if first == b"!":
+            self._refusal = source.readline(REFUSAL_LIMIT).decode("utf-8", "replace").strip()
+        return first if first in (b"!", b"\n", b"") else first + frames.head_line(source)
 
     def _skip_noise(self, source: BinaryIO, marker: bytes) -> bool:
         seen, window = 0, b""

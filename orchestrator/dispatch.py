@@ -5,14 +5,19 @@ One `Contact` is one connection; whatever is due for a host travels through it.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import TracebackType
 from typing import Any
+
+from jobs.errors import WireError
+from jobs.folder import valid_name
 
 from .config import Settings
 from .inventory import chosen, connect
 
 LOCAL = "local"
+_IDENTITY = re.compile(r"[0-9a-f]{16}")  # of an orch home: its index lies in a folder of this name
 REMOTE_HOME = "~/.orch"  # orch home on another machine, unless the site file names one
 Question = tuple[str, dict[str, Any]]  # a verb of the agent, and its arguments
 Ahead = Callable[["Contact"], Question]
@@ -69,7 +74,7 @@ class Contact:
         question = ahead(self) if ahead else None
         self._ahead = (question, self.wire.post(question[0], **question[1])) if question else None
         try:
-            hello = self.wire.answer(self.wire.first)
+            hello = _identity(member.name, self.wire.answer(self.wire.first))
         except BaseException:
             self.wire.close()
             raise
@@ -160,6 +165,20 @@ class Contact:
     def log(self, sweep: str, job: str, attempt: int | None, offset: int, follow: bool) -> Iterator[str]:
         """Yield the text of a job's log as it comes."""
         yield from self.wire.stream("log", sweep=sweep, job=job, number=attempt, offset=offset, follow=follow)
+
+
+def _identity(name: str, hello: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return who a host says it is: names that become folders here are names, and nothing else.
+
+    Raises
+    ------
+    WireError
+        It is something else.
+    """
+    sound = _IDENTITY.fullmatch(str(hello.get("id"))) and valid_name(str(hello.get("host")))
+    if not sound or not all(isinstance(hello.get(key), str) for key in ("boot_id", "home")):
+        raise WireError(f"{name} does not say who it is, as orch does", "is it orch that answers there? look at it")
+    return hello
 
 
 def user() -> str:
