@@ -52,13 +52,21 @@ class Agent:
         self.failed = False  # a look broke off: what its collector thinks it has sent may not have arrived
         self.copying: Optional[int] = None  # descriptor of the lock of the data set that is being taken in
 
-    def open(self, home: str, create: bool = True, courtesy: Optional[Dict[str, Any]] = None) -> Reply:
+    def open(
+        self,
+        home: str,
+        create: bool = True,
+        courtesy: Optional[Dict[str, Any]] = None,
+        trust: Optional[List[str]] = None,
+    ) -> Reply:
         """Open (or make) an orch home on this host; replay what was spooled, see to the queue.
 
         Parameters
         ----------
         courtesy:
             How this user shares the cards from now on (`courtesy.Wishes`); None: as before.
+        trust:
+            Users whose environments this user's jobs may use (`integrity`); None: as before.
         """
         self.home, identity = open_home(home, create)
         self.local = host_folder(self.home, identity["id"])
@@ -66,8 +74,9 @@ class Agent:
         os.umask(mask(self.home.path))
         self.queue = Queue(self.home, host.name())
         attempt.replay_spool(self.local)
-        if courtesy is not None and courtesy != (read_json(self.local.wishes) or {}):
-            write_json(self.local.wishes, courtesy, sync=False)
+        for path, said in ((self.local.wishes, courtesy), (self.local.trust, trust)):
+            if said is not None and said != (read_json(path) or type(said)()):
+                write_json(path, said, sync=False)
         if os.path.exists(self.home.dead(host.name())):
             from .moving import heed_declaration
 

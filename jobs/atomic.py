@@ -70,12 +70,12 @@ def stamp(path: "str | os.PathLike[str]") -> int:
     return int(hashlib.sha256(text.encode()).hexdigest()[:15], 16)
 
 
-def write_bytes(path: "str | os.PathLike[str]", data: bytes, sync: bool = True) -> None:
-    """Replace a file's content in one step; with `sync` it outlives a power cut."""
+def write_bytes(path: "str | os.PathLike[str]", data: bytes, sync: bool = True, mode: int = 0o666) -> None:
+    """Replace a file's content in one step; with `sync` it outlives a power cut; `mode` before the umask."""
     target = os.fspath(path)
     temporary = "{}.tmp-{}-{}".format(target, os.getpid(), os.urandom(4).hex())  # process ids repeat between hosts
     try:
-        with open(temporary, "wb") as handle:
+        with open(temporary, "wb", opener=lambda path, flags: os.open(path, flags, mode)) as handle:
             handle.write(data)
             handle.flush()
             if sync:

@@ -106,6 +106,12 @@ KINDS = (
         "install the module into the environment of the job",
     ),
     Kind(
+        "not_verified",
+        "its code or environment cannot be trusted",
+        r"^orch: not verified",
+        "the same sweep again sends the code anew; an environment of a colleague: trust: [NAME] in the site file",
+    ),
+    Kind(
         "cannot_start",
         "it cannot be started",
         r"^orch: cannot start",

@@ -299,6 +299,19 @@ class HostFolder(NamedTuple):
         """What jobs can make again, slices of volumes among it; `ORCH_CACHE` names another place."""
         return os.environ.get("ORCH_CACHE") or os.path.join(self.path, "cache")
 
+    def code(self, name: str) -> str:
+        """This user's own copy of a code snapshot of the group's home (`integrity`)."""
+        return os.path.join(self.path, "code", name)
+
+    def seen(self, name: str) -> str:
+        """How the files of a code snapshot looked when they were verified."""
+        return os.path.join(self.path, "seen", name + ".json")
+
+    @property
+    def trust(self) -> str:
+        """Whose environments this user's jobs may use, as the site file says."""
+        return os.path.join(self.path, "trust.json")
+
     def copying(self, name: str) -> str:
         """Lock held while a copy of a data set is taken in."""
         return os.path.join(self.path, "copying", name)

@@ -21,7 +21,8 @@ AGAIN = frozenset({RETRY, RETRY_SMALLER, HOLD})  # a next attempt is queued here
 
 WAIT_MOST = 900.0  # seconds: longest wait before a next attempt
 
-ALIKE = frozenset({"code_error", "import_error", "cannot_start"})  # kinds that siblings with the same code share
+# Kinds that siblings with the same code share.
+ALIKE = frozenset({"code_error", "import_error", "not_verified", "cannot_start"})
 ALIKE_LIMIT = 2  # siblings that fail alike until those that wait are held
 
 
@@ -49,6 +50,7 @@ TABLE: Mapping[str, Rule] = {
     "bad_data": Rule(NEVER),
     "wrong_architecture": Rule(OTHER_HOST),
     "import_error": Rule(NEVER),
+    "not_verified": Rule(NEVER),
     "cannot_start": Rule(NEVER),
     "code_error": Rule(NEVER),
     "timeout": Rule(NEVER),

@@ -3,6 +3,9 @@
 A batch is a header line and one line for each job (the words of its `job.json`, with the attempt's number). It is
 written once, synced: from then on nothing due is forgotten. An entry has been served when its attempt folder exists;
 a batch whose entries have all been served is deleted.
+
+A batch is its file's owner's, who alone may write to it: whoever else puts one here in their name is found out
+(`ownership`), and so is one that somebody else has written to.
 """
 
 from __future__ import annotations
@@ -10,13 +13,14 @@ from __future__ import annotations
 import errno
 import json
 import os
+import stat
 import time
-from typing import Any, Dict, Iterable, Iterator, List, NamedTuple, Optional, Tuple
+from typing import Any, Dict, Iterable, Iterator, List, NamedTuple, Set, Tuple
 
-from . import CONTRACT, host
-from .atomic import forget, move, patiently, read_bytes, write_bytes
+from . import CONTRACT, host, ownership
+from .atomic import forget, move, patiently, write_bytes
 from .errors import ContractError
-from .folder import Home, RunFolder
+from .folder import Home, RunFolder, valid_name
 
 Key = Tuple[str, str, int]  # sweep, job id, attempt
 
@@ -40,6 +44,7 @@ class Queue:
     def __init__(self, home: Home, host_name: str) -> None:
         self.home = home
         self.folder = home.queue(host_name)
+        self.refused: Set[str] = set()  # batches that are not what they say, and cannot be renamed
 
     def add(self, jobs: Iterable[Dict[str, Any]]) -> str:
         """Write one batch (jobs with their `attempt`), synced; return its name.
@@ -57,7 +62,7 @@ class Queue:
     def _write(self, name: str, lines: List[bytes]) -> None:
         said = {"contract": CONTRACT, "boot_id": host.boot_id(), "user": host.user(), "jobs": len(lines)}
         header = json.dumps(said).encode()
-        write_bytes(os.path.join(self.folder, name), b"\n".join([header, *lines, b""]))
+        write_bytes(os.path.join(self.folder, name), b"\n".join([header, *lines, b""]), mode=0o644)
 
     def batches(self) -> List[str]:
         """Names of all batches, oldest first."""
@@ -68,23 +73,28 @@ class Queue:
             return []
 
     def mine(self) -> List[str]:
-        """Names of the batches that this user queued: in the group's home each user's keeper serves their own."""
-        return [name for name in self.batches() if self._user(name) in (None, host.user())]
+        """Names of the batches that are this user's, or say so: in the group's home each keeper serves its own user's.
 
-    def _user(self, batch: str) -> Optional[int]:
-        """Who queued a batch; None where it does not say, or is damaged."""
+        One that only says so is found out by `due`.
+        """
+        return [name for name in self.batches() if name not in self.refused and self._seems_mine(name)]
+
+    def _seems_mine(self, batch: str) -> bool:
+        path = os.path.join(self.folder, batch)
         try:
-            with open(os.path.join(self.folder, batch), "rb") as handle:
-                user = dict(json.loads(handle.readline())).get("user")
-        except (OSError, ValueError, TypeError):
-            return None
-        return user if isinstance(user, int) else None
+            about = patiently(lambda: os.lstat(path))
+            if about.st_uid == host.user() or not hasattr(os, "getuid"):
+                return True
+            said = _header(ownership.read(path).data) if stat.S_ISREG(about.st_mode) else {}
+        except (OSError, ContractError):
+            return False
+        return said.get("user") == host.user()
 
     def entries(self, batch: str) -> List[Entry]:
-        """Read one batch; none when it has been served and deleted meanwhile, or is damaged."""
+        """Read one batch, whosever it is; none when it has been deleted, is damaged, or closed to us."""
         try:
             return self._read(batch)[1]
-        except ContractError:  # the keeper sets it aside
+        except (ContractError, PermissionError):  # its owner's keeper sets it aside
             return []
 
     def whole(self, batch: str) -> List[Entry]:
@@ -97,16 +107,24 @@ class Queue:
         """
         return self._read(batch)[1]
 
-    def _read(self, batch: str) -> Tuple[Dict[str, Any], List[Entry]]:
+    def _read(self, batch: str, own: bool = False) -> Tuple[Dict[str, Any], List[Entry]]:
+        """Header and entries; with `own`, only of a batch that is this user's."""
+        path = os.path.join(self.folder, batch)
         try:
-            header, *lines = read_bytes(os.path.join(self.folder, batch)).splitlines()
-            return dict(json.loads(header)), [Entry(batch, _key(line), line) for line in lines]
+            read = patiently(lambda: ownership.read(path))
         except FileNotFoundError:
             return {}, []
-        except (ValueError, KeyError, TypeError) as error:
-            raise ContractError(
-                "the queue's batch {} is damaged".format(batch), "run the sweep again: its jobs are queued anew"
-            ) from error
+        except OSError as error:
+            if error.errno not in (errno.ELOOP, errno.EEXIST, errno.ENXIO, None):
+                raise
+            raise _damaged(batch, ": it is no plain file") from error
+        header = _header(read.data, batch)
+        if own:
+            _check_owner(batch, path, read, header)
+        try:
+            return header, [Entry(batch, _key(line), line) for line in read.data.splitlines()[1:]]
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            raise _damaged(batch) from error
 
     def due(self, batch: str) -> List[Entry]:
         """Return the entries of a batch that have no attempt folder yet.
@@ -117,9 +135,9 @@ class Queue:
         Raises
         ------
         ContractError
-            The batch is damaged.
+            The batch is damaged, or somebody else's, or somebody else may have written to it.
         """
-        header, entries = self._read(batch)
+        header, entries = self._read(batch, own=True)
         waiting = [entry for entry in entries if not os.path.isdir(self.run_folder(entry.key).path)]
         if not waiting or header.get("boot_id") == host.boot_id():
             return waiting
@@ -139,8 +157,8 @@ class Queue:
 
     def _bytes(self, batch: str) -> bytes:
         try:
-            return read_bytes(os.path.join(self.folder, batch))
-        except FileNotFoundError:
+            return patiently(lambda: ownership.read(os.path.join(self.folder, batch))).data
+        except OSError:  # it is gone, or closed to us
             return b""
 
     def waiting(self) -> Iterator[Entry]:
@@ -155,8 +173,12 @@ class Queue:
         return self.home.attempt(*key)
 
     def set_aside(self, batch: str) -> str:
-        """Rename a damaged batch, so that it stops nobody; return its new name."""
-        move(os.path.join(self.folder, batch), os.path.join(self.folder, batch + ".damaged"))
+        """Rename a batch that cannot be served, so that it stops nobody; return its new name."""
+        try:
+            move(os.path.join(self.folder, batch), os.path.join(self.folder, batch + ".damaged"))
+        except OSError:  # another user's, in a folder that is sticky
+            self.refused.add(batch)
+            return batch
         return batch + ".damaged"
 
     def delete(self, batch: str) -> None:
@@ -188,6 +210,42 @@ def waiting_everywhere(home: Home) -> Iterator[Tuple[str, Entry]]:
             yield name, entry
 
 
+def _header(data: bytes, batch: str = "") -> Dict[str, Any]:
+    try:
+        return dict(json.loads(data.partition(b"\n")[0]))
+    except (ValueError, TypeError, RecursionError) as error:
+        raise _damaged(batch) from error
+
+
+def _damaged(batch: str, why: str = "") -> ContractError:
+    text = "the queue's batch {} is damaged{}".format(batch, why)
+    return ContractError(text, "run the sweep again: its jobs are queued anew")
+
+
+def _check_owner(batch: str, path: str, read: ownership.Owned, header: Dict[str, Any]) -> None:
+    """Refuse a batch that another user has put here in our name, or may have written to."""
+    if not ownership.is_ours(path, read.uid, read.mode):
+        who = "may have been written to by others" if read.uid == host.user() else "is " + ownership.name_of(read.uid)
+        text = "the queue's batch {} says that it is {}'s, but its file {}: its jobs are not run"
+        raise ContractError(
+            text.format(batch, ownership.name_of(os.getuid()), who + ("" if read.uid == host.user() else "'s")),
+            "run the sweep again if you have queued these jobs; if not, ask whoever put it there",
+        )
+    if header.get("user") not in (None, host.user()):
+        text = "the queue's batch {} says that it is {}'s, but its file is ours: its jobs are not run"
+        raise ContractError(text.format(batch, header["user"]), "run the sweep again: its jobs are queued anew")
+
+
 def _key(line: bytes) -> Key:
+    """The key of an entry; its words become names of folders.
+
+    Raises
+    ------
+    ValueError, KeyError, TypeError
+        It has none that can.
+    """
     job = json.loads(line)
-    return job["sweep"], job["id"], job["attempt"]
+    sweep, job_id, number = job["sweep"], job["id"], job["attempt"]
+    if not (valid_name(sweep) and valid_name(job_id) and isinstance(number, int) and number > 0):
+        raise ValueError("its sweep, id or attempt cannot name a folder")
+    return sweep, job_id, number

@@ -11,6 +11,7 @@ from .errors import UsageError, disk_error
 from .events import EventWriter
 from .folder import RunFolder, valid_name
 from .holds import Holds
+from .integrity import check_environment
 from .lease import holding
 from .queue import waiting_everywhere
 from .slots import set_limit
@@ -57,7 +58,7 @@ def submit(
     NameTaken
         The record's name is another person's or project's: nothing was queued.
     ContractError
-        Code or an environment that a job needs was put aside meanwhile.
+        Code or an environment that a job needs was put aside meanwhile, or the environment is a stranger's.
     DiskError
         The home cannot be written; nothing was queued.
     """
@@ -71,7 +72,9 @@ def submit(
     try:
         with holding(agent.local.queue_lock):
             answers, due = _sort_out(agent, specs, jobs, set(again), floors or {})
-            announce(agent.home, due, record)
+            for need in announce(agent.home, due, record):
+                if need.startswith("envs/"):
+                    check_environment(os.path.join(agent.home.path, need), agent.home, agent.local)
             if record:
                 sweep_records.write(agent.home, record)
             if due and by_person:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import re
-from typing import Any, Dict, Iterable, Iterator, Mapping, Optional, Set
+from typing import Any, Dict, Iterable, Iterator, List, Mapping, Optional, Set
 
 from .errors import ContractError
 from .folder import Home
@@ -37,8 +37,8 @@ def date(path: str) -> bool:
     return True
 
 
-def announce(home: Home, jobs: Iterable[Mapping[str, Any]], record: Optional[Mapping[str, Any]] = None) -> None:
-    """Date what jobs that are about to be queued need, and what a sweep's record pins.
+def announce(home: Home, jobs: Iterable[Mapping[str, Any]], record: Optional[Mapping[str, Any]] = None) -> List[str]:
+    """Date what jobs that are about to be queued need, and what a sweep's record pins; return what they need (`needs`).
 
     Raises
     ------
@@ -48,10 +48,12 @@ def announce(home: Home, jobs: Iterable[Mapping[str, Any]], record: Optional[Map
     pinned = str((record or {}).get("code") or "")
     if pinned:
         date(os.path.join(home.code, pinned))
-    for need in sorted(needs(home, jobs)):
+    needed = sorted(needs(home, jobs))
+    for need in needed:
         if not date(os.path.join(home.path, need)):
             text = "{} is not in {} any more: a job needs it".format(need, home.path)
             raise ContractError(text, "orch gc --parked lists what was parked; or run the same sweep again")
+    return needed
 
 
 class Mentions:

@@ -13,7 +13,7 @@ import os
 import signal
 import sys
 import time
-from typing import Any, Callable, Dict, List, NamedTuple, NoReturn, Optional, Tuple, TypeVar
+from typing import Any, Callable, Dict, NamedTuple, NoReturn, Optional, Tuple, TypeVar
 
 from . import host, slurm, stop
 from .aftermath import decided, follow
@@ -22,6 +22,7 @@ from .attempt import handed_in, publish, read_result, record_exit
 from .errors import OrchError
 from .failure import Proof, diagnose
 from .folder import Home, HostFolder, RunFolder
+from .integrity import verified
 from .lease import take
 from .liveness import WATCHER, Identity, write_identity
 from .logbook import log_trouble
@@ -122,7 +123,6 @@ class Watch:
 
     def _spawn(self, lock: int) -> bool:
         """Start the program; what goes wrong is said in the job's own log."""
-        argv = [word.replace("{run}", self.folder.path) for word in self.job["argv"]]
         environment = {**os.environ, **self._environment()}
         for descriptor in [*self.lease.descriptors, lock]:
             os.set_inheritable(descriptor, True)
@@ -131,10 +131,12 @@ class Watch:
         self.limit_at = time.monotonic() + limit if limit else None
         self.began = time.time()
         try:
-            patiently(lambda: os.chdir(self.job["cwd"]))  # ours too: nobody else lives in this process
+            job = patiently(lambda: verified(self.job, self.folder.home, self.local))
+            argv = [word.replace("{run}", self.folder.path) for word in job["argv"]]
+            patiently(lambda: os.chdir(job["cwd"]))  # ours too: nobody else lives in this process
             self.child = patiently(lambda: spawn(argv, environment, self.folder.log))
-        except (OSError, ValueError) as error:
-            self._say_why_not(argv, error)
+        except (OSError, ValueError, OrchError) as error:
+            self._say_why_not(error)
         finally:
             os.set_inheritable(lock, False)
         self.lookout.begin()
@@ -144,14 +146,14 @@ class Watch:
         self.say(STARTED)
         return bool(self.child)
 
-    def _say_why_not(self, argv: List[str], error: Exception) -> None:
-        what, why = argv[0], str(error)
+    def _say_why_not(self, error: Exception) -> None:
+        what, why = "cannot start {}".format(self.job["argv"][0]), str(error)
         if isinstance(error, OSError):
-            what = "in folder {}".format(self.job["cwd"]) if error.filename == self.job["cwd"] else argv[0]
+            what = "cannot start in folder {}".format(error.filename) if error.filename == self.job["cwd"] else what
             why = os.strerror(error.errno or 0)
         try:
             with open(self.folder.log, "a", encoding="utf-8", errors="replace") as log:
-                log.write("orch: cannot start {}: {}\n".format(what, why))
+                log.write("orch: {}: {}\n".format("not verified" if isinstance(error, OrchError) else what, why))
         except OSError:  # a full disk: the exit status 127 must do
             pass
 

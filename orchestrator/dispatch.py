@@ -69,7 +69,8 @@ class Contact:
         self.name = member.name
         self.orders = member.orders
         wishes = dict(member.courtesy or {})  # a wish that was taken out of the site file holds no longer
-        opening = {"home": member.home or REMOTE_HOME, "create": create, "courtesy": wishes}
+        said = {"courtesy": wishes, "trust": list(member.trust)}
+        opening = {"home": member.home or REMOTE_HOME, "create": create, **said}
         self.wire = connect(member, ("open", opening))
         question = ahead(self) if ahead else None
         self._ahead = (question, self.wire.post(question[0], **question[1])) if question else None

@@ -264,7 +264,7 @@ class HostPlace(Place):
             return None
         if self.told["pinned"] is None or known not in self._home.codes:
             text = f"the code snapshot {known} is not in {self.contact.home} on {self.name}"
-            raise OrchError(text, "run the sweep with --rerun changed")
+            raise OrchError(text, "run the sweep with --rerun changed", lacks=known)
         return Snapshot(known, f"{self.contact.home}/code/{known}", self.told["pinned"]["files"])
 
     def take(self, code: Code) -> Snapshot:

@@ -138,7 +138,7 @@ def _code_at(
     """
     if here is None:
         return None, ()
-    pinned = place.pinned(sweep.name) if rerun == "none" else None
+    pinned = _pinned(place, sweep.name, here) if rerun == "none" else None
     if first is not None and first.hash != here.hash:
         if pinned is None or pinned.hash != first.hash:
             text = f"{place.name} lacks the code {first.hash} to which {sweep.name} is pinned"
@@ -147,6 +147,16 @@ def _code_at(
     if pinned is None or pinned.hash == here.hash or first is not None:
         return place.take(here), ()
     return pinned, tuple(snapshot.changed_files(pinned, snapshot.Snapshot(here.hash, "", here.hashes)))
+
+
+def _pinned(place: Place, sweep: str, here: snapshot.Code) -> snapshot.Snapshot | None:
+    """The code to which a sweep is pinned; None where it is gone, but is what stands here: then it is sent anew."""
+    try:
+        return place.pinned(sweep)
+    except OrchError as error:
+        if error.context.get("lacks") != here.hash:
+            raise
+    return None
 
 
 def _trainer_plan(

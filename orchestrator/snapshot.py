@@ -274,7 +274,8 @@ def recorded(home: Home, number: str) -> Snapshot:
     target = Path(home.code, number)
     known = read_json(f"{target}.json")
     if known is None or not target.is_dir():
-        raise OrchError(f"the code snapshot {number} is not in {home.code}", "run the sweep with --rerun changed")
+        text = f"the code snapshot {number} is not in {home.code}"
+        raise OrchError(text, "run the sweep with --rerun changed", lacks=number)
     return Snapshot(number, str(target), known["files"])
 
 

@@ -85,6 +85,8 @@ class Host:
         Who else computes there.
     courtesy:
         How its cards are shared with other people (`jobs.courtesy.Wishes`); None: nothing is said.
+    trust:
+        Users of the group's home there whose environments may run as you.
     """
 
     name: str
@@ -106,6 +108,7 @@ class Host:
     fingerprint: str | None = None
     shared_with: Words | None = None
     courtesy: Mapping[str, Any] | None = None
+    trust: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Choose the way when none is named."""
@@ -263,6 +266,8 @@ def _host(document: Document, name: str, value: Any, known: Host | None = None) 
         given["slurm"] = MappingProxyType(given["slurm"])
     if isinstance(given.get("courtesy", {}).get("quiet_hours"), str):
         given["courtesy"] = {**given["courtesy"], "quiet_hours": [given["courtesy"]["quiet_hours"]]}
+    if "trust" in given:
+        given["trust"] = tuple(given["trust"])
     if "shared_with" in given:
         given["shared_with"] = _words(document, (*place, "shared_with"), given["shared_with"])
     return replace(known, **given) if known else Host(name, **given)
@@ -284,6 +289,9 @@ def _check(document: Document, place: Place, key: str, item: Any, host: Mapping[
         _words(document, place, item)
     elif key == "courtesy":
         _check_courtesy(document, place, item)
+    elif key == "trust":
+        if not isinstance(item, list) or not all(isinstance(one, str) for one in item):
+            raise document.error(place, f"must be a list of user names, not {item!r}", "trust: [ana, ben]")
     elif not isinstance(item, str):
         raise document.error(place, f"must be a text, not {item!r}", _EXAMPLE)
     elif key in _CHOICES and item not in _CHOICES[key]:

@@ -61,6 +61,16 @@ KIND_WORDS = {
             "utilisez `~/env-$(uname -m)` ; les environnements conda de l'autre machine ne fonctionnent pas ici",
         ),
     ),
+    "not_verified": (
+        Text(
+            "the code was changed on the host, or the environment is a colleague's",
+            "le code a été modifié sur la machine, ou l'environnement est celui d'un collègue",
+        ),
+        Text(
+            "the same sweep again sends the code anew; `trust: [NAME]` in the site file",
+            "relancez la série : le code est envoyé à nouveau ; `trust: [NOM]` dans le fichier du site",
+        ),
+    ),
     "cannot_start": (
         Text("the sweep's program is not there", "le programme de la série est introuvable"),
         Text("look at the sweep's `command`", "vérifiez `command` dans le fichier de la série"),

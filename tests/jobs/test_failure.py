@@ -22,6 +22,7 @@ LOGS = {  # one real line for each kind that a log can tell
     "bad_data": "EOFError: Compressed file ended before the end-of-stream marker was reached",
     "import_error": "ModuleNotFoundError: No module named 'nibabel'",
     "wrong_architecture": "/bin/sh: 1: ./train: Exec format error",
+    "not_verified": "orch: not verified: the code 0123456789abcdef is not what its hash says: a.py was changed",
     "cannot_start": "orch: cannot start trian.py: not found in PATH",
     "code_error": "subprocess.CalledProcessError: Command '['x']' returned non-zero exit status 1.",
 }
