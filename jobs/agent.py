@@ -325,6 +325,7 @@ LOCAL = ("vscode_local", "vscode_make_local", "vscode_undo_local")
 VERBS: Dict[str, str] = {
     **dict.fromkeys(("open", "probe", "collect", "stop", "log", "show", "note"), ""),
     "submit": "submitting",
+    "missing": "sweep_records",
     **dict.fromkeys(("withdraw", "declare_dead"), "moving"),
     **dict.fromkeys(("brief", "take_code", "take_patch"), "briefing"),
     **dict.fromkeys(("register_data", "make_split"), "registering"),

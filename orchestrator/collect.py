@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from jobs.homes import open_home
+from jobs.state import ENDED
 
 from .config import Settings
 from .dispatch import LOCAL, Contact
@@ -16,7 +17,7 @@ from .fleet import Fleet, Item, usable_here
 from .inventory import load_site
 from .naming import Names
 from .parts import host_of
-from .store import Index, digest
+from .store import Index, JobRow, digest
 
 
 @dataclass
@@ -220,6 +221,25 @@ def _lists(contact: Contact) -> str:
 def _records(contact: Contact) -> str:
     """What is followed of the sweeps' records in one home."""
     return f"sweeps {contact.home_id}"
+
+
+def forget_missing(fleet: Fleet, index: Index, rows: Iterable[JobRow]) -> list[JobRow]:
+    """Ask the hosts which folders of jobs that ended are gone; forget what they held, and return those jobs.
+
+    The index only repeats what folders say: without its folder a job has not run.
+    """
+    by_host: dict[str, list[JobRow]] = {}
+    for row in rows:
+        if row.attempts and row.state in ENDED:
+            by_host.setdefault(row.host, []).append(row)
+    found: list[JobRow] = []
+    for contact in fleet.contacts.values():
+        if asked := {(row.sweep, row.id): row for row in by_host.get(contact.shown, ())}:
+            answer = contact.wire.call("missing", jobs=list(asked))["jobs"]
+            found += [asked[sweep, job] for sweep, job in answer if (sweep, job) in asked]
+    if found:
+        index.forget_attempts([(row.sweep, row.id, row.host) for row in found])
+    return found
 
 
 def watched_scores(index: Index, sweep: str, metric: str | None) -> dict[str, dict[str, float | None]]:

@@ -19,7 +19,7 @@ from ..words import counted
 from .copies import bar
 from .output import Output
 from .parser import Parser
-from .picking import add_job_arguments, by_host, pick
+from .picking import add_job_arguments, by_host, pick, told_missing
 
 EXAMPLES = """
 orch fetch rotate/3
@@ -49,7 +49,7 @@ def run(args: Namespace, settings: Settings, out: Output) -> int:
     began, came = time.monotonic(), 0
     with fresh_index(settings) as (fleet, index):
         names = Names.of(index, settings)
-        rows = pick(index, names, args.jobs, args.sweep)
+        rows = told_missing(fleet, index, pick(index, names, args.jobs, args.sweep), out)
         places = {(row.sweep, row.id): args.to / row.sweep / _folder(index, row) for row in rows if row.attempts}
         asked = [row for row in rows if row.attempts]
         found = []

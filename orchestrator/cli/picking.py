@@ -7,8 +7,12 @@ from collections.abc import Iterator, Sequence
 from jobs.errors import NotFound, UsageError
 
 from .. import versions
+from ..collect import forget_missing
+from ..fleet import Fleet
 from ..naming import Names
 from ..store import Index, JobRow, SweepRow, not_found
+from ..words import counted, listed
+from .output import Output
 from .parser import Parser
 
 _Hit = tuple[str, str, str, bool]  # see `Index.named`
@@ -119,6 +123,18 @@ def _labels(index: Index, names: Names) -> Iterator[str]:
     for tier in list(names.tiers())[:3]:
         for row in tier:
             yield from (job.label for job in index.jobs(row.name))
+
+
+def told_missing(fleet: Fleet, index: Index, rows: Sequence[JobRow], out: Output) -> list[JobRow]:
+    """Say which jobs' folders were deleted; return the jobs that are still there."""
+    gone = forget_missing(fleet, index, rows)
+    if gone:
+        labels = listed([row.label for row in gone])
+        out.warning(
+            f"the run folders of {counted(len(gone), 'job')} are gone ({labels}): they count as not run. "
+            "The same sweep again runs them; after putting them back: orch index rebuild"
+        )
+    return [row for row in rows if row not in gone]
 
 
 def by_host(rows: Sequence[JobRow]) -> dict[str, list[JobRow]]:

@@ -18,6 +18,7 @@ from ..project import is_project
 from ..store import SweepRow
 from .output import Output
 from .parser import Parser
+from .picking import told_missing
 
 if TYPE_CHECKING:
     from ..report import Summary
@@ -41,13 +42,14 @@ def add_arguments(parser: Parser) -> None:
 
 def run(args: Namespace, settings: Settings, out: Output) -> int:
     """Write the report; exit 6 when cells are missing from it."""
-    with fresh_index(settings) as (_, index):
+    with fresh_index(settings) as (fleet, index):
         names = Names.of(index, settings)
         title, number = versions.split_version(args.sweep or "")
         sweep = names.find(title) if args.sweep else _newest(names)
         wanted = args.version or number
         record = index.sweep(sweep.name).record
         versions.at(record, wanted, names.word(sweep))  # unknown names are told before anything heavy is imported
+        told_missing(fleet, index, index.jobs(sweep.name), out)
         from ..report import build, write
 
         report = build(index, sweep.name, wanted)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from argparse import Namespace
 from typing import Any
 
-from jobs.errors import UsageError
+from jobs.errors import NotFound, UsageError
 from jobs.spec import JobSpec
 from jobs.state import DONE, HOLES
 
@@ -17,7 +17,7 @@ from ..naming import Names
 from ..store import Index, JobRow
 from .output import Output
 from .parser import Parser
-from .picking import add_job_arguments, address, by_host, pick
+from .picking import add_job_arguments, address, by_host, pick, told_missing
 
 EXAMPLES = """
 orch retry rotate/3
@@ -36,7 +36,11 @@ def run(args: Namespace, settings: Settings, out: Output) -> int:
     """Queue a new attempt, with the code that was pinned, for each job that failed, was stopped or interrupted."""
     with fresh_index(settings) as (fleet, index):
         names = Names.of(index, settings)
-        rows = pick(index, names, args.jobs, args.sweep)
+        asked = pick(index, names, args.jobs, args.sweep)
+        rows = told_missing(fleet, index, asked, out)
+        if not rows:
+            word = names.word(index.sweep(asked[0].sweep)) if asked else "NAME"
+            raise NotFound("nothing is left of them to try again", f"orch sweep {word} runs them anew")
         wanted = [row for row in rows if row.state in HOLES or (args.again and row.state == DONE)]
         if not wanted and len(rows) == 1:
             raise UsageError(

@@ -31,7 +31,7 @@ from ..words import counted, listed
 from .choosing import MOST_NAMES, open_fleet, ready
 from .output import Output
 from .parser import Parser
-from .picking import address
+from .picking import address, told_missing
 from .scanning import reader
 
 EXAMPLES = """
@@ -139,6 +139,7 @@ def planned(
     about, join = owned(index, settings, file, taken), True
     while True:
         refresh(fleet, index, [about.sweep.name])
+        told_missing(fleet, index, index.jobs(about.sweep.name), out)
         looked, about = about, owned(index, settings, file, taken, join)
         if about.sweep.name != looked.sweep.name:
             continue  # a host knew of a sweep that is another's, or ours

@@ -104,6 +104,10 @@ class Index:
         """
         return self._write(lambda connection: records.silence(connection, host, reason))
 
+    def forget_attempts(self, gone: Iterable[tuple[str, str, str]]) -> None:
+        """Forget the attempts of jobs (sweep, job id, host) whose folders are not there any more."""
+        self._write(lambda connection: records.forget_attempts(connection, gone))
+
     def met(self, home: str, machine: str, host: str) -> None:
         """Remember by which name of the site file a machine of an orch home is known."""
         sql = "INSERT INTO machine VALUES (?, ?, ?) ON CONFLICT (home, name) DO UPDATE SET host = excluded.host"

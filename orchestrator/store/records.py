@@ -146,6 +146,20 @@ def _span(name: str) -> tuple[str, str]:
     return f"{name}\t", f"{name}\n"
 
 
+def forget_attempts(connection: sqlite3.Connection, gone: Iterable[tuple[str, str, str]]) -> None:
+    """Forget what (sweep, job, host) had run: its folder is not there any more."""
+    query = (
+        "SELECT a.id, j.id FROM attempt a JOIN job j ON j.id = a.job_id JOIN sweep s ON s.id = j.sweep_id"
+        " WHERE s.name = ? AND j.uid = ? AND a.host = ?"
+    )
+    found = [row for key in gone for row in connection.execute(query, key).fetchall()]
+    attempts = [(attempt,) for attempt, _ in found]
+    for table in ("metric", "series", "score", "case_score", "artifact", "event"):
+        connection.executemany(f"DELETE FROM {table} WHERE attempt_id = ?", attempts)
+    connection.executemany("DELETE FROM attempt WHERE id = ?", attempts)
+    recount(connection, sorted({job for _, job in found}))
+
+
 def silence(connection: sqlite3.Connection, host: str, reason: str) -> int:
     """Let a host's attempts of which no end is known be unreachable; what was last known stays beside it."""
     changed = connection.execute(

@@ -274,3 +274,22 @@ def test_labels_mean_the_sweep_as_its_file_is_now(orch: Orch, ground: Ground) ->
     assert orch("index", "rebuild").code == 0
     assert "rate 2" in orch("logs", "n=1@2").out
     until(lambda: not ground.processes())
+
+
+@pytest.mark.slow
+def test_a_run_folder_that_somebody_deleted_is_a_hole(orch: Orch, ground: Ground) -> None:
+    """One of three by hand: it is told and shown no more, and the same sweep runs it alone; then all of it."""
+    ground.sweep("s", "echo {n} >> ran", "{n: [1, 2, 3]}")
+    assert orch("sweep", "s").code == 0
+    shutil.rmtree(ground.folders("s")["n=2"][0].path.rpartition("/")[0])
+    said = orch("retry", "n=2", "--again")
+    assert said.code == 3 and "gone (n=2)" in said.err and "orch sweep s runs them anew" in said.err
+    assert ground.states("s") == {"n=1": "done", "n=2": "planned", "n=3": "done"}
+    assert orch("index", "check").code == 0
+    assert orch("report", "s").code == 6
+    assert orch("sweep", "s").code == 0 and ground.ran() == ["1", "2", "2", "3"]
+    shutil.rmtree(ground.home.path + "/runs/s")
+    told = orch("sweep", "s")
+    assert (told.code, "the run folders of 3 jobs are gone" in told.err) == (0, True)
+    assert len(ground.ran()) == 7 and set(ground.states("s").values()) == {"done"}
+    ground.settle()
