@@ -325,7 +325,6 @@ LOCAL = ("vscode_local", "vscode_make_local", "vscode_undo_local")
 VERBS: Dict[str, str] = {
     **dict.fromkeys(("open", "probe", "collect", "stop", "log", "show", "note"), ""),
     "submit": "submitting",
-    "missing": "sweep_records",
     **dict.fromkeys(("withdraw", "declare_dead"), "moving"),
     **dict.fromkeys(("brief", "take_code", "take_patch"), "briefing"),
     **dict.fromkeys(("register_data", "make_split"), "registering"),
@@ -339,7 +338,7 @@ VERBS: Dict[str, str] = {
     **dict.fromkeys(SERVERS, "servers"),
     "ask_program": "asking",
     **dict.fromkeys(("release", "courtesies"), "releasing"),
-    **dict.fromkeys(("files_of", "send"), "sending"),
+    **dict.fromkeys(("files_of", "send", "missing"), "sending"),
     **dict.fromkeys(LOCAL, "vscode_local"),
     **dict.fromkeys(("gc_look", "gc_park", "gc_parked", "gc_empty", "gc_restore"), "gc"),
     **dict.fromkeys(("handover_proofs", "handover_look", "handover"), "handover"),

@@ -1,13 +1,14 @@
-"""Verbs of the agent that send files of run folders: which there are, and their bytes from an offset on."""
+"""Verbs of the agent about files of run folders: which there are, which are gone, and their bytes from an offset on."""
 
 from __future__ import annotations
 
 import base64
 import hashlib
 import os
-from typing import TYPE_CHECKING, Any, Dict, Generator, List, Tuple
+from typing import TYPE_CHECKING, Any, Dict, Generator, Iterable, List, Tuple
 
-from .errors import NotFound, UsageError
+from .atomic import read_json
+from .errors import NoHome, NotFound, UsageError
 from .folder import RunFolder
 from .state import DONE
 
@@ -81,3 +82,24 @@ def send(
     except (FileNotFoundError, IsADirectoryError) as error:
         raise NotFound("attempt {} of job {} has no file {}".format(attempt, job, name), "orch fetch again") from error
     return {"size": size, "sha256": digest.hexdigest()}
+
+
+def missing(agent: "Agent", jobs: Iterable[Tuple[str, str]]) -> Dict[str, Any]:
+    """Return which of these jobs (sweep, id) have no folder any more: somebody deleted it.
+
+    Raises
+    ------
+    NoHome
+        The home itself is not there (its disk is away): nothing is known of the jobs.
+    """
+    if read_json(agent.home.identity) is None:
+        raise NoHome("no orch home at {}".format(agent.home.path), "is its disk mounted?")
+    gone = []
+    for sweep, job in jobs:
+        try:
+            os.lstat(os.path.join(agent.home.runs, sweep, job))
+        except FileNotFoundError:
+            gone.append((sweep, job))
+        except OSError:
+            continue  # a look that fails proves nothing
+    return {"jobs": gone}

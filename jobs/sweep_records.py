@@ -1,18 +1,15 @@
-"""The record of a sweep in an orch home: whose it is, how it is replaced, and which jobs' folders are gone."""
+"""The record of a sweep in an orch home: whose it is, and how it is replaced without writing over another's."""
 
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any, Dict, Iterable, Mapping, Optional, Tuple
+from typing import Any, Dict, Mapping, Optional
 
 from . import host
 from .atomic import forget, read_json, sync_file, sync_folder, write_json
-from .errors import NameTaken, NoHome
+from .errors import NameTaken
 from .folder import Home
 from .homes import PRIVATE, mask
-
-if TYPE_CHECKING:
-    from .agent import Agent
 
 Record = Dict[str, Any]
 
@@ -104,24 +101,3 @@ def _refuse_taken(before: Record, record: Record) -> None:
     if not alike or not (adopted or same_project(before["project"], record.get("project"))):
         of = (before.get("project") or {}).get("name") or ("single commands" if before.get("grows") else "a sweep")
         raise NameTaken("the name {} is taken by {}".format(record["name"], of), hint, name=record["name"])
-
-
-def missing(agent: Agent, jobs: Iterable[Tuple[str, str]]) -> Dict[str, Any]:
-    """Return which of these jobs (sweep, id) have no folder any more: somebody deleted it.
-
-    Raises
-    ------
-    NoHome
-        The home itself is not there (its disk is away): nothing is known of the jobs.
-    """
-    if read_json(agent.home.identity) is None:
-        raise NoHome("no orch home at {}".format(agent.home.path), "is its disk mounted?")
-    gone = []
-    for sweep, job in jobs:
-        try:
-            os.lstat(os.path.join(agent.home.runs, sweep, job))
-        except FileNotFoundError:
-            gone.append((sweep, job))
-        except OSError:
-            continue  # a look that fails proves nothing
-    return {"jobs": gone}
