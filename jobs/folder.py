@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 from typing import Iterator, NamedTuple, Optional
 
 from .atomic import patiently
@@ -239,10 +240,12 @@ class HostFolder(NamedTuple):
 
     @classmethod
     def of(cls, home_id: str) -> "HostFolder":
-        """Return this user's folder for one orch home; `ORCH_LOCAL` names another root than `/var/tmp`."""
+        """Return this user's folder for one orch home; `ORCH_LOCAL` names another root than `/var/tmp`.
+
+        Where somebody else has taken its name, it is the folder beside it that we have made (`own_root`).
+        """
         root = os.environ.get("ORCH_LOCAL") or ("/var/tmp" if os.name == "posix" else _temporary())
-        user = os.getuid() if hasattr(os, "getuid") else 0
-        return cls(os.path.join(root, "orch-{}".format(user), home_id))
+        return cls(os.path.join(own_root(root), home_id))
 
     @property
     def keeper_lock(self) -> str:
@@ -337,6 +340,38 @@ class HostFolder(NamedTuple):
     def slot(self, kind: str, number: "int | str") -> str:
         """Lock of one slot, held while a job uses it."""
         return os.path.join(self.path, "slots", "{}-{}".format(kind, number))
+
+
+def own_root(root: str) -> str:
+    """Return this user's folder on a local disk that all may write to: `orch-<user id>`, made or to be made by us.
+
+    A name that another user has taken, or made a link, is passed over for one that nobody could know; it is found again
+    for as long as it is there.
+
+    Raises
+    ------
+    OSError
+        No other one can be made.
+    """
+    user = os.getuid() if hasattr(os, "getuid") else 0
+    first = os.path.join(root, "orch-{}".format(user))
+    try:
+        about = os.lstat(first)
+    except OSError:
+        about = None
+    if os.name != "posix" or (about and _is_own_folder(about)):
+        return first
+    others = [os.path.join(root, name) for name in sorted(listing(root)) if name.startswith("orch-{}.".format(user))]
+    own = next((path for path in others if _is_own_folder(os.lstat(path))), "")
+    if own or about is None:
+        return own or first
+    fresh = "{}.{}".format(first, os.urandom(8).hex())
+    os.mkdir(fresh, 0o700)
+    return fresh
+
+
+def _is_own_folder(about: os.stat_result) -> bool:
+    return stat.S_ISDIR(about.st_mode) and about.st_uid == os.getuid()
 
 
 def attempt_number(name: str) -> Optional[int]:

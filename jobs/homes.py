@@ -70,6 +70,8 @@ def _make(home: Home, secret: str) -> Any:
     return read_json(home.identity)
 
 
+_OVERFLOW = 65534  # whose files of unmapped users seem to be (proc(5), overflowuid)
+_ANOTHER = "name a local folder of yours on that host: export ORCH_LOCAL=/scratch/you, in ~/.profile or ~/.bashrc"
 PRIVATE, SHARED = 0o077, 0o007  # umasks: files are their owner's alone, or the group's too
 
 
@@ -98,8 +100,11 @@ def host_folder(home: Home, home_id: str) -> HostFolder:
     DiskError
         It cannot be made.
     """
-    local = HostFolder.of(home_id)
-    _private_folder(local.path)
+    try:
+        local = HostFolder.of(home_id)
+    except OSError as error:
+        raise disk_error(error, os.environ.get("ORCH_LOCAL") or "/var/tmp") from error
+    make_own(os.path.dirname(local.path), local.path)
     if mask(home.path) == SHARED:
         with contextlib.suppress(PermissionError):  # not of the group (root, or its owner): then nobody looks in
             _show(local, os.stat(home.path).st_gid)
@@ -140,15 +145,47 @@ def private(home: str = "") -> Iterator[None]:
                 os.umask(_inside[1])
 
 
-def _private_folder(path: str) -> None:
-    """Make a folder that is ours alone; see `host_folder`."""
+def make_own(*folders: str) -> None:
+    """Make folders on local disk, one in the other, that are ours alone: no link is followed, nobody else's is used.
+
+    Raises
+    ------
+    ContractError
+        A stranger has a folder or a link of that name, or may rename what is above it.
+    DiskError
+        It cannot be made.
+    """
+    _check_above(os.path.dirname(folders[0]))
+    for folder in folders:
+        try:
+            with contextlib.suppress(FileExistsError):
+                os.mkdir(folder, 0o700)
+            about = os.lstat(folder)
+        except OSError as error:
+            raise disk_error(error, folder) from error
+        if about.st_uid != os.getuid() or not stat.S_ISDIR(about.st_mode):
+            what = "a link or a file" if about.st_uid == os.getuid() else "somebody else's"
+            raise ContractError("{} is {}, no folder of yours".format(folder, what), _ANOTHER)
+        if about.st_mode & 0o022:
+            os.chmod(folder, stat.S_IMODE(about.st_mode) & ~0o022)
+
+
+def _check_above(root: str) -> None:
+    """Refuse a place that another user could rename: each folder above is root's, ours, or sticky.
+
+    In a container root outside may be nobody inside (the overflow id).
+    """
     try:
-        os.makedirs(os.path.dirname(path), 0o700, exist_ok=True)
-        os.makedirs(path, 0o700, exist_ok=True)
+        os.makedirs(root, exist_ok=True)
+        place = os.path.realpath(root)
+        while True:
+            about = os.lstat(place)
+            if about.st_uid not in (0, os.getuid(), _OVERFLOW) and not about.st_mode & stat.S_ISVTX:
+                raise ContractError(
+                    "{} may be renamed by its owner, who is neither you nor root".format(place), _ANOTHER
+                )
+            if place == os.path.dirname(place):
+                return
+            place = os.path.dirname(place)
     except OSError as error:
-        raise disk_error(error, path) from error
-    for folder in (os.path.dirname(path), path):
-        if os.lstat(folder).st_uid != os.getuid():
-            raise ContractError(
-                "{} belongs to somebody else".format(folder), "set ORCH_LOCAL to a local folder of yours"
-            )
+        raise disk_error(error, root) from error

@@ -15,7 +15,7 @@ from .atomic import read_json
 from .attempt import replay_spool
 from .errors import OrchError
 from .folder import Home, HostFolder
-from .homes import mask
+from .homes import make_own, mask
 from .liveness import WATCHER
 from .slots import Lease
 from .standing import stand_alone
@@ -27,9 +27,11 @@ def main(folder: str) -> None:
     os.umask(mask(about["home"]))
     with open(os.path.join(folder, "jobs.jsonl"), "rb") as handle:
         job = json.loads(handle.read().splitlines()[int(os.environ["SLURM_ARRAY_TASK_ID"])])
-    local = HostFolder(os.path.join(HostFolder.of(about["id"]).path, "slurm"))
-    replay_spool(local)
+    own = HostFolder.of(about["id"]).path
+    local = HostFolder(os.path.join(own, "slurm"))
     try:
+        make_own(os.path.dirname(own), own, local.path)
+        replay_spool(local)
         stand_alone(WATCHER)
         attempt = Home(about["home"]).attempt(job["sweep"], job["id"], job["attempt"])
         watcher.Watch(job, attempt, local, Lease([], _device(about["login"], job)), lambda word: None).run()

@@ -13,6 +13,7 @@ from typing import Any, Dict
 from . import host
 from .atomic import read_json, write_json
 from .folder import HostFolder
+from .homes import make_own
 
 AFTER = 1.0  # seconds after the agent's end that count as surviving: what kills at logout does so at once
 PATIENCE = 600.0  # seconds that it waits for the agent to go
@@ -40,7 +41,7 @@ def outcome() -> Dict[str, Any]:
 def plant() -> None:
     """Start the process that waits for our end; one that waits already is left to it."""
     path, agent = record_path(), os.getpid()
-    os.makedirs(os.path.dirname(path), 0o700, exist_ok=True)
+    make_own(os.path.dirname(path))
     started = host.start_time(agent)
     ready, done = os.pipe()
     child = os.fork()

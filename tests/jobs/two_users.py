@@ -6,6 +6,7 @@ import contextlib
 import io
 import json
 import os
+import resource  # noqa: F401  (wait4 imports it)
 import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -43,15 +44,13 @@ from jobs.spec import Cell, JobSpec, Resources
 ANA = 20000 + 2 * (os.getpid() % 10000)  # nobody else's on this machine, nor those of another worker of pytest
 BEN, GROUP = ANA + 1, 6000
 
+bytes(4).decode("utf-32-be")  # as json takes an empty exit record: they cannot load it
 needs_root = pytest.mark.skipif(os.name != "posix" or os.getuid() != 0, reason="two users need root")
 
 
 @pytest.fixture
 def group(open_ground: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """An empty home on storage of a group to which both users belong; nothing of theirs lives afterwards."""
-    import resource  # noqa: F401  (wait4 imports it)
-
-    bytes(4).decode("utf-32-be")  # as json takes an empty exit record
     monkeypatch.setenv("ORCH_LOCAL", str(open_ground))
     path = open_ground / "orch"
     path.mkdir()
