@@ -15,7 +15,7 @@ import stat
 import time
 from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Set, Tuple
 
-from . import gpu, host
+from . import flocks, gpu, host
 from .atomic import read_json
 from .courtesy import Neighbour, Wishes, crowd, preferred, quiet_until, refusal
 from .folder import HostFolder
@@ -133,9 +133,9 @@ class Cards:
             taken = None if whole is None else Taken([card], [whole], [whole])
         else:
             taken = self._lock_parts(card, path, parts, wanted)
-        other = None if taken else _other_holder(self.folder, card.uuid)
-        if other:
-            reasons.append("GPU {} is leased by a job of {}".format(card.index, other))
+        why = "" if taken else _why_held(self.folder, card.uuid)
+        if why:
+            reasons.append("GPU {} {}".format(card.index, why))
         return taken
 
     def _lock_parts(self, card: Card, path: str, parts: int, wanted: int) -> Optional[Taken]:
@@ -192,6 +192,9 @@ def lock(path: str, shared: bool = False) -> Optional[int]:
             continue
         except OSError as error:
             raise InUse("cards cannot be leased: {}: {}".format(path, error.strerror)) from error
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            os.close(descriptor)
+            raise InUse("cards cannot be leased: {} is no plain file (its owner: rm it)".format(path))
         try:
             fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
         except OSError:
@@ -245,20 +248,37 @@ def sign(descriptors: Sequence[int]) -> None:
 
 
 def _signatures(folder: str, uuid: str) -> List[Tuple[int, int]]:
-    """User and process of each living holder of a card or of a part of it."""
+    """User and process of each living holder of a card or of a part of it; who only says so is none.
+
+    The files can be written by all, so that another user's word counts only with the lock that it speaks of: on a part
+    only while the card is held as shared.
+    """
     try:
         names = [name for name in os.listdir(folder) if name.partition(".")[0] == uuid]
     except OSError:  # nobody has leased a card yet
         return []
-    found = (_signature(os.path.join(folder, name)) for name in names)
-    return [one for one in found if one]
+    whole = flocks.held(os.path.join(folder, uuid))
+    alone = any(not one.shared for one in whole or ())
+    found = []
+    for name in names:
+        path = os.path.join(folder, name)
+        one = _signature(path)
+        if one and (one[0] == os.getuid() or (_is_held_by(path, one[0]) and not (alone and name != uuid))):
+            found.append(one)
+    return found
+
+
+def _is_held_by(path: str, user: int) -> bool:
+    """Tell whether a user may hold a file's lock; who took it may have ended, and left it to what descends from it."""
+    locks = flocks.held(path)
+    return locks is None or any(host.owner(one.pid) in (user, None) for one in locks)
 
 
 def _signature(path: str) -> Optional[Tuple[int, int]]:
     said = _read(path)
     numbers = [said.get(key) for key in ("user", "pid", "start")] if isinstance(said, dict) else []
     sound = [number for number in numbers if isinstance(number, int)]
-    if len(sound) < 3 or not host.is_alive(sound[1], sound[2]):
+    if len(sound) < 3 or not host.is_alive(sound[1], sound[2]) or host.owner(sound[1]) != sound[0]:
         return None
     return sound[0], sound[1]
 
@@ -277,10 +297,22 @@ def _read(path: str) -> Any:
         os.close(descriptor)
 
 
-def _other_holder(folder: str, uuid: str) -> Optional[str]:
-    """The first other user who holds something of a card."""
-    users = sorted({user for user, _ in _signatures(folder, uuid)} - {os.getuid()})
-    return host.user_name(users[0]) if users else None
+def _why_held(folder: str, uuid: str) -> str:
+    """Say which other user holds something of a card; nothing while only jobs of ours do."""
+    users = {user for user, _ in _signatures(folder, uuid)}
+    others = sorted(users - {os.getuid()})
+    if others:
+        return "is leased by a job of {}".format(host.user_name(others[0]))
+    if users:
+        return ""
+    for one in flocks.held(os.path.join(folder, uuid)) or ():
+        user = host.owner(one.pid)
+        if user != os.getuid():
+            who = (
+                "{} (pid {})".format(host.user_name(user), one.pid) if user is not None else "a process that has ended"
+            )
+            return "has its lease file locked by {}, which is no job of orch".format(who)
+    return ""
 
 
 def neighbours(folder: str, uuid: str, apps: List[gpu.App]) -> List[Neighbour]:

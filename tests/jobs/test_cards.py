@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import time
@@ -13,7 +14,7 @@ import pytest
 from local_host import until
 from standins.cards import Cards as Stand
 
-from jobs import cards, gpu
+from jobs import cards, gpu, host
 from jobs.cards import Cards, make_common, neighbours
 from jobs.folder import HostFolder
 from jobs.waits import InUse
@@ -234,3 +235,71 @@ def test_who_holds_a_card_is_named_to_the_other_user(open_stand: Stand, open_gro
     taken = Cards(mine).take(2)
     assert taken is not None, "a holder that was killed holds nothing"
     cards.close(set(taken.descriptors))
+
+
+@needs_root
+def test_a_lease_file_that_is_a_pipe_is_refused(stand: Stand, local: HostFolder) -> None:
+    make_common(local.cards)
+    os.mkfifo(Path(local.cards, "GPU-0"))
+    with pytest.raises(InUse, match="GPU-0 is no plain file"):
+        Cards(local).take(1)
+
+
+@needs_root
+def test_who_locks_a_card_without_a_job_is_named(open_stand: Stand, open_ground: Path) -> None:
+    """Injected: another user locks both cards' files and signs nothing."""
+    mine = folder_of(open_ground, os.getuid())
+    taken = Cards(mine).take(2)
+    assert taken is not None
+    cards.close(set(taken.descriptors))
+
+    def hold() -> None:
+        for number in range(2):
+            descriptor = os.open(Path(mine.cards, f"GPU-{number}"), os.O_RDWR)
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            os.set_inheritable(descriptor, True)
+        (open_ground / "holds").touch()
+        time.sleep(600)
+
+    with as_user(BOB, hold) as bob:
+        until((open_ground / "holds").exists, what="bob holds both cards")
+        with pytest.raises(InUse, match=rf"GPU 0 has its lease file locked by {BOB} \(pid {bob}\), which is no job"):
+            Cards(mine).take(1)
+
+
+@needs_root
+@pytest.mark.parametrize("name", ["GPU-0", "GPU-0.000", "GPU-0.999", "GPU-0.planted"])
+@pytest.mark.parametrize("locked", [False, True])
+def test_a_planted_signature_makes_nobody_a_job(open_stand: Stand, open_ground: Path, name: str, locked: bool) -> None:
+    """Injected: bob, who computes on a card that he does not hold, signs a lease file. Jobs beside him: none."""
+    mine = folder_of(open_ground, os.getuid())
+    make_common(mine.cards)
+
+    def plant() -> None:
+        cards._make(f"{mine.cards}/{name}")
+        descriptor = os.open(f"{mine.cards}/{name}", os.O_RDWR)
+        cards.sign([descriptor])
+        if locked and name != "GPU-0":
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        (open_ground / "planted").touch()
+        time.sleep(600)
+
+    with as_user(BOB, plant) as bob:
+        until((open_ground / "planted").exists, what="bob has planted it")
+        open_stand.come(bob)
+        with pytest.raises(InUse, match=f"GPU 0 is used by {BOB}"):
+            Cards(mine).take(2)
+
+
+@needs_root
+def test_a_signature_of_another_users_process_counts_as_none(open_stand: Stand, open_ground: Path) -> None:
+    """Injected: bob signs with a number of ours, or with our process."""
+    mine = folder_of(open_ground, os.getuid())
+    make_common(mine.cards)
+    with as_user(BOB, lambda: time.sleep(600)) as bob:
+        open_stand.come(bob)
+        start = host.start_time(bob)
+        Path(mine.cards, "GPU-0").write_text(json.dumps({"user": os.getuid(), "pid": bob, "start": start}))
+        Path(mine.cards, "GPU-0").chmod(0o666)
+        with pytest.raises(InUse, match=f"GPU 0 is used by {BOB}"):
+            Cards(mine).take(2)
