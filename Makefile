@@ -11,7 +11,7 @@
 # Nothing outside this folder is written: not your home, not your Python, not pip's cache.
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo test test-fast lint docs bench soak planted clean
+.PHONY: help env demo test test-fast lint docs bench soak inject planted clean
 .NOTPARALLEL:
 MAKEFLAGS += --no-print-directory
 
@@ -72,6 +72,9 @@ bench: env ## the budgets, with peers in the same run (PEERS=no leaves them out)
 soak: env ## all faults at random on real processes for SOAK_MINUTES=30; what was injected, lost and doubled
 	$(call say,Faults at random$(comma) for $(or $(SOAK_MINUTES),30) minutes)
 	@SOAK_MINUTES="$(SOAK_MINUTES)" SOAK_SEED="$(SOAK_SEED)" $(BIN)/python tests/jobs/soak.py
+inject: env ## each system call of keeper and watcher fails with each errno, one in each run (INJECT_SECONDS= for a part; hours)
+	$(call say,System calls that fail)
+	@INJECT="$(INJECT)" INJECT_SECONDS="$(or $(INJECT_SECONDS),0)" $(BIN)/python -m pytest -n 0 -q -s tests/jobs/test_syscall_errors.py -k calls_fail
 planted: env ## is the suite sharp? 60 faults, one in each copy of the tree; their tests must fail (under 40 minutes)
 	$(call say,Planted faults)
 	@PLANTED="$(PLANTED)" CLEAN="$(CLEAN)" JOBS="$(JOBS)" $(BIN)/python tests/planted/run.py

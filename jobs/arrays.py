@@ -107,8 +107,7 @@ def publish(home: Home, host: str, identity: str, entries: Sequence[Entry]) -> A
     aside, folder = os.path.join(base, "." + token), os.path.join(base, token)
     name = "{}.{}".format(entries[0].key[0], token)
     array = Array(token, folder, name, time.time(), [entry.key for entry in entries], None)
-    os.makedirs(base, exist_ok=True)
-    os.mkdir(aside, 0o755)  # its name is ours alone, and no colleague may change what our tasks run
+    os.makedirs(aside, exist_ok=True)  # its name is ours alone
     write_bytes(os.path.join(aside, "jobs.jsonl"), b"\n".join([*(entry.line for entry in entries), b""]))
     about = {"contract": CONTRACT, "name": name, "at": array.at, "keys": array.keys, "job": None}
     write_json(os.path.join(aside, "array.json"), {**about, "home": home.path, "id": identity, "login": host})

@@ -9,6 +9,8 @@ import os
 import time
 from typing import Any, Callable, Optional, TypeVar
 
+# May pass at once: a file server that restarts, a table that is full. Not a full disk: everything would wait for it.
+_ONCE_MORE = frozenset({errno.EIO, errno.EINTR, errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE})
 STALE_WAITS = (0.0, 0.01, 0.05, 0.2, 0.5)  # seconds before each new try of a call that met a stale handle
 NAMES_BELIEVED = 65.0  # seconds that an NFS client may believe a name absent (acdirmax is 60), and a little
 
@@ -129,16 +131,18 @@ def exists(path: str) -> bool:
 def patiently(call: Callable[[], Value]) -> Value:
     """Call, and call again while a file server has lost track of the file (ESTALE: another host has just moved it).
 
+    What may pass at once is asked a second time.
+
     Raises
     ------
     OSError
         It has not found it again after a second, or the call failed in another way.
     """
-    for wait in STALE_WAITS:
+    for tries, wait in enumerate(STALE_WAITS):
         try:
             return call()
         except OSError as error:
-            if error.errno != errno.ESTALE:
+            if error.errno != errno.ESTALE and (tries or error.errno not in _ONCE_MORE):
                 raise
         time.sleep(wait)
     return call()

@@ -14,16 +14,19 @@ import shutil
 import time
 from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 
-from . import CONTRACT, begun, host, liveness, ownership, slurm
+from . import CONTRACT, begun, host, liveness, slurm
 from .aside import aside
-from .atomic import exists, file_sha256, move, patiently, read_json, sync_file, sync_folder, write_json
+from .atomic import exists, file_sha256, move, patiently, read_bytes, read_json, sync_file, sync_folder, write_json
 from .errors import disk_error
 from .folder import HostFolder, RunFolder
 from .lease import is_held
 from .policy import AGAIN
 from .state import Evidence
+from .transient import may_pass, retried
 
 SYNCS = 32  # records that are made safe side by side
+LOOK_LIMIT = 20.0  # seconds for which it is asked whether a rename that failed was done all the same
+_unsure: Dict[str, str] = {}  # run folder -> token of ours, where that could not be told
 EXIT_SIZE = 4096  # bytes reserved for exit.json: one page
 
 
@@ -79,22 +82,30 @@ def _fill(folder: RunFolder, job: Mapping[str, Any]) -> None:
 
 
 def _lost_or_won(error: OSError, temporary: str, folder: RunFolder, token: str) -> bool:
-    """Look who owns the folder: a network file system may report a failure for a rename that it did."""
+    """Look who owns the folder: a network file system may report a failure for a rename that it did.
+
+    Where even this look fails it is made the next time: the token is kept in mind.
+    """
     shutil.rmtree(temporary, ignore_errors=True)
-    job = read_json(folder.job)
+    ours = {token, _unsure.pop(folder.path, token)}
+    try:
+        job = retried(lambda: read_json(folder.job), LOOK_LIMIT)
+    except OSError as silent:
+        _unsure[folder.path] = token
+        raise disk_error(silent, folder.path) from error
     if job is None and error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
         raise disk_error(error, folder.path) from error
-    return claim_of(job).get("token") == token
+    return claim_of(job).get("token") in ours
 
 
 def write_plain(path: str, value: Any) -> None:
-    """Write a new JSON file that nobody reads yet (no temporary file, no sync); its owner's alone to write."""
-    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644), "w", encoding="utf-8") as handle:
+    """Write a new JSON file that nobody reads yet (no temporary file, no sync)."""
+    with open(path, "w", encoding="utf-8") as handle:
         handle.write(json.dumps(value, ensure_ascii=False))
 
 
 def _reserve(path: str) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT, 0o644)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT, 0o666)
     try:
         os.posix_fallocate(descriptor, 0, EXIT_SIZE)
     finally:
@@ -125,7 +136,7 @@ def record_exit(folder: RunFolder, record: Mapping[str, Any], local: HostFolder,
 
 def _write_exit(folder: RunFolder, record: Mapping[str, Any], sync: bool = True) -> None:
     data = _padded(record)
-    descriptor = os.open(folder.exit, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW, 0o644)
+    descriptor = os.open(folder.exit, os.O_WRONLY | os.O_CREAT, 0o666)
     try:
         if os.pwrite(descriptor, data, 0) < len(data):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), folder.exit)
@@ -173,7 +184,7 @@ def read_exit(folder: RunFolder, local: Optional[HostFolder] = None) -> Optional
     local:
         Where to look for one that the run folder could not take.
     """
-    record = _sound(_read_decisive(folder, folder.exit))
+    record = _sound(_read_json(folder.exit))
     if record is None and local is not None:
         spooled = _read_json(local.spooled(folder))
         record = _sound(spooled.get("record")) if isinstance(spooled, dict) else None
@@ -187,24 +198,6 @@ def _read_json(path: str) -> Optional[Any]:
         return None
 
 
-def _read_decisive(folder: RunFolder, path: str) -> Optional[Any]:
-    """A file by which an attempt is judged or run again: believed of the run folder's owner and of root only.
-
-    In a group's home a colleague can put one there: an end that did not happen would let a second attempt begin.
-    """
-    try:
-        read = patiently(lambda: ownership.read(path))
-        return json.loads(read.data) if read.uid in (0, os.stat(folder.path).st_uid) else None
-    except (OSError, ValueError, RecursionError):
-        return None
-
-
-def _brought(folder: RunFolder) -> Optional[Dict[str, Any]]:
-    """The proof of an end that came along by `orch handover`, or None."""
-    told = _read_decisive(folder, folder.ended)
-    return told if isinstance(told, dict) else None
-
-
 def _sound(record: Any) -> Optional[Dict[str, Any]]:
     """The record, when it has all that is judged by; else None."""
     if not isinstance(record, dict) or not isinstance(record.get("stopped"), bool):
@@ -216,7 +209,7 @@ def _sound(record: Any) -> Optional[Dict[str, Any]]:
 
 def read_job(folder: RunFolder) -> Optional[Dict[str, Any]]:
     """Return `job.json`, or None when it is missing or damaged."""
-    job = _read_decisive(folder, folder.job)
+    job = _read_json(folder.job)
     return job if isinstance(job, dict) else None
 
 
@@ -264,11 +257,13 @@ def evidence(folder: RunFolder, job: Mapping[str, Any], local: HostFolder) -> Ev
     record = read_exit(folder, local)
     if record and not record.get("began", True):
         return Evidence(attempt=False, stop=True, proof=str(record.get("why") or ""))
-    if record and goes_on(record) and _brought(folder) is None and _is_at_work(folder, local):
+    if record and goes_on(record) and not os.path.exists(folder.ended) and _is_at_work(folder, local):
         record = None  # its watcher is about to queue the next attempt: until then it counts as running
     lock, proof = ("unknown", "") if record else _lock(folder, claim_of(job), local)
     if lock != "held":
         record = record or read_exit(folder, local)  # written between the two looks
+    if record is None and lock == "free" and _silence(folder):
+        lock, proof = "unknown", _silence(folder)
     return Evidence(
         result=read_result(folder)[0],
         result_required=bool(job.get("result_required")),
@@ -280,10 +275,21 @@ def evidence(folder: RunFolder, job: Mapping[str, Any], local: HostFolder) -> Ev
     )
 
 
+def _silence(folder: RunFolder) -> str:
+    """Why it cannot be told at the moment whether a record or a result is there; empty when it can."""
+    for path in (folder.exit, folder.result):
+        try:
+            read_bytes(path)
+        except OSError as error:
+            if may_pass(error):
+                return "{} cannot be read: {}".format(os.path.basename(path), error.strerror)
+    return ""
+
+
 def is_told(folder: RunFolder) -> bool:
     """Tell whether the run folder alone says how the attempt ended: no lock and no host need be asked."""
     record = read_exit(folder)
-    return _brought(folder) is not None or (record is not None and not goes_on(record))
+    return os.path.exists(folder.ended) or (record is not None and not goes_on(record))
 
 
 def _is_at_work(folder: RunFolder, local: HostFolder) -> bool:
@@ -300,15 +306,15 @@ def goes_on(record: Optional[Mapping[str, Any]]) -> bool:
 
 
 def _lock(folder: RunFolder, claim: Mapping[str, Any], local: HostFolder) -> "tuple[str, str]":
-    brought = _brought(folder)
-    if brought is not None:
+    brought = _read_json(folder.ended)
+    if isinstance(brought, dict):
         return "free", str(brought.get("proof"))
     task = slurm.task_of({"claim": claim})
     if task:
         return slurm.look(task)
     if claim.get("host") != host.name():
         return _declared(folder, claim)
-    if claim.get("boot_id") != host.boot_id():
+    if "" not in (claim.get("boot_id"), host.boot_id()) and claim.get("boot_id") != host.boot_id():
         return "free", "the host was booted since"
     return liveness.proof(folder, claim, local)
 

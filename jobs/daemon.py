@@ -10,6 +10,7 @@ from typing import BinaryIO, NoReturn, Optional
 
 from . import arrays, host, watcher
 from .aftermath import settle
+from .errors import OrchError
 from .folder import Home, HostFolder
 from .homes import mask
 from .keeper import DISK_WAIT, Keeper
@@ -56,8 +57,16 @@ def _ensure(home: Home, local: HostFolder) -> Optional[bool]:
 def _succeed(home: Home, local: HostFolder) -> None:
     """In a watcher without a keeper: nobody else may come, so that it is tried for long."""
     backoff = Backoff(1.0, 60.0)
-    while backoff.tries < ORPHAN_TRIES and _ensure(home, local) is None:
+    while backoff.tries < ORPHAN_TRIES and _ensured(home, local) is None:
         time.sleep(backoff.next())
+
+
+def _ensured(home: Home, local: HostFolder) -> Optional[bool]:
+    try:
+        return _ensure(home, local)
+    except (OrchError, OSError):  # a disk that is full or does not answer now
+        log_trouble()
+        return None
 
 
 def _start(home: Home, local: HostFolder) -> bool:

@@ -9,6 +9,9 @@ import platform
 import time
 from typing import Dict, Iterator, List, Optional, Tuple
 
+from .transient import retried
+
+_LOOK_LIMIT = 5.0  # seconds for which the kernel is asked again: a wrong identity of a boot would count as a reboot
 _GONE = " (deleted)"  # what the kernel adds to a path whose name was removed
 
 
@@ -187,8 +190,11 @@ def _open_files(pid: int) -> Iterator[str]:
 
 
 def _first_line(path: str) -> Optional[str]:
-    try:
+    def read() -> str:
         with open(path, encoding="utf-8", errors="replace") as handle:
             return handle.readline().strip()
+
+    try:
+        return retried(read, _LOOK_LIMIT)
     except OSError:
         return None

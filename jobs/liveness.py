@@ -94,6 +94,8 @@ def proof(folder: RunFolder, claim: Mapping[str, Any], local: HostFolder) -> Tup
         identity = identity_of(folder, claim, local)
     except PermissionError:
         return "unknown", "it is {}'s, whose locks cannot be read".format(stranger)
+    except OSError as error:
+        return "unknown", "its lock cannot be read: {}".format(error.strerror)
     if stranger and not os.path.exists(path):  # somebody may have cleaned /var/tmp
         return "unknown", "it is {}'s, and its lock is gone: only they can tell".format(stranger)
     if _ENDED not in identity:

@@ -9,8 +9,9 @@ import time
 from typing import Any, Callable, Dict, Optional
 
 from . import host, liveness, slurm
-from .atomic import exists, read_json, write_json
+from .atomic import patiently, read_json, write_json
 from .folder import HostFolder, RunFolder
+from .transient import may_pass
 
 GRACE = 30.0  # seconds between SIGTERM and SIGKILL when the stop request names none
 
@@ -43,10 +44,22 @@ def _kill_time(folder: RunFolder, now: float) -> float:
 
 
 def grace_of(folder: RunFolder) -> Optional[float]:
-    """Return the seconds between SIGTERM and SIGKILL that a stop request names, None when there is no request."""
-    if not exists(folder.stop):
+    """Return the seconds between SIGTERM and SIGKILL that a stop request names, None when there is no request.
+
+    Raises
+    ------
+    OSError
+        Whether there is one cannot be told at the moment.
+    """
+    wish = None
+    try:
+        patiently(lambda: os.stat(folder.stop))
+        wish = read_json(folder.stop)
+    except (FileNotFoundError, NotADirectoryError):
         return None
-    wish = read_json(folder.stop)
+    except OSError as error:  # one that cannot be read (a folder, somebody else's) counts as one without words
+        if may_pass(error):
+            raise
     grace = wish.get("grace", GRACE) if isinstance(wish, dict) else GRACE
     return max(0.0, float(grace)) if isinstance(grace, (int, float)) and math.isfinite(grace) else GRACE
 

@@ -7,47 +7,42 @@ attempt, then rouses a new keeper: so a killed keeper neither loses an exit stat
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import json
 import os
+import resource  # noqa: F401  (else `os.wait4` imports it once it has collected a child, and loses it when that fails)
 import signal
 import sys
 import time
-from typing import Any, Callable, Dict, NamedTuple, NoReturn, Optional, Tuple, TypeVar
+from typing import Any, Callable, Dict, List, NoReturn, Optional, Tuple
 
-from . import host, slurm, stop
-from .aftermath import decided, follow
-from .atomic import forget, patiently
-from .attempt import handed_in, publish, read_result, record_exit
+from . import host, stop
+from .atomic import forget
+from .attempt import publish
 from .errors import OrchError
-from .failure import Proof, diagnose
 from .folder import Home, HostFolder, RunFolder
 from .integrity import verified
 from .lease import take
 from .liveness import WATCHER, Identity, write_identity
-from .logbook import log_trouble
+from .logbook import log, log_trouble
 from .lookout import Lookout
 from .messages import DONE, FREE, REFUSED, STARTED, TAKEN, Channel, pair
-from .proofs import lost_card, memory_kill, oom_counter, oom_kills, silent_disk
+from .outcome import Ended, Outcome, attempted, conclude
+from .proofs import oom_counter, oom_kills
 from .slots import Lease
-from .spawn import spawn
+from .spawn import say_why_not, start
 from .standing import ENDING, WATCHED, close_all_but, has_children, signal_descendants, slurm_grace, stand_alone
 from .subreaper import dismiss, stand_behind
 
-RETRY_WAIT = 5.0  # seconds between tries to write an exit record that neither run folder nor spool can take
 REASON_LIMIT = 1000  # bytes of a refusal's reason
+ASK_WAIT = 1.0  # seconds between tries to read a stop request that the home does not show, or to do what failed
+DOUBTS = 5  # times that the system may deny a child that has ended before its status counts as lost
 LEFTOVER_GRACE = 2.0  # seconds that processes left behind by a job have after SIGTERM
 
-Value = TypeVar("Value")
 
-
-class Ended(NamedTuple):
-    """How the job's first process ended."""
-
-    status: int  # 128 + n for signal n
-    signal: Optional[int]
-    cpu_seconds: float
-    max_rss_mb: float
+class StatusLost(Exception):
+    """The exit status of a program is lost: its end is proved as after a watcher's death."""
 
 
 class Watch:
@@ -81,7 +76,9 @@ class Watch:
         self.evicted = False  # Slurm asked us to leave
         self.oom = oom_counter()
         self.oom_before = 0
-        self.child = 0
+        self.child = self.doubts = 0
+        self.first: Optional[Any] = None  # how the first process ended (`wait4`)
+        self.ask_at: Optional[float] = None  # monotonic time of another try to read the stop request
         self.child_start: Optional[int] = None
         self.began = time.time()
         self.told = False  # the keeper knows that it has begun
@@ -102,11 +99,14 @@ class Watch:
             self._write_identity(lock)
             if not publish(self.folder, self.job, self.lease.device, self.local, self.processes):
                 return False
-            self._record(self._wait() if self._spawn(lock) else Ended(127, None, 0.0, 0.0))
-        finally:
-            if not self.owes:
-                forget(path)
-            os.close(lock)
+            self.owes = True  # whatever happens from here on: the lock file stays until all is recorded and done
+            self._record(self._wait_surely() if self._spawn(lock) else Ended(127, None, 0.0, 0.0))
+        finally:  # a lock file that stays is looked at again by whoever wakes the queue
+            with contextlib.suppress(OSError):
+                if not self.owes:
+                    forget(path)
+            with contextlib.suppress(OSError):
+                os.close(lock)
         return True
 
     def _take(self, path: str) -> Optional[int]:
@@ -127,35 +127,38 @@ class Watch:
         for descriptor in [*self.lease.descriptors, lock]:
             os.set_inheritable(descriptor, True)
         self.oom_before = oom_kills(self.oom)
-        limit = self.job["resources"].get("time_limit_s")
-        self.limit_at = time.monotonic() + limit if limit else None
-        self.began = time.time()
         try:
-            job = patiently(lambda: verified(self.job, self.folder.home, self.local))
-            argv = [word.replace("{run}", self.folder.path) for word in job["argv"]]
-            patiently(lambda: os.chdir(job["cwd"]))  # ours too: nobody else lives in this process
-            self.child = patiently(lambda: spawn(argv, environment, self.folder.log))
-        except (OSError, ValueError, OrchError) as error:
-            self._say_why_not(error)
+            self.child = start(self._prepare, environment, self.folder.log, self._pause)
+        except Exception as error:
+            say_why_not(self.job, self.folder.log, error)
         finally:
             os.set_inheritable(lock, False)
+        self.began = time.time()
+        limit = self.job["resources"].get("time_limit_s")
+        self.limit_at = time.monotonic() + limit if limit else None
         self.lookout.begin()
         self.child_start = host.start_time(self.child) if self.child else None
-        self._write_identity(lock)
-        self.told = True
-        self.say(STARTED)
+        attempted(lambda: self._write_identity(lock), None, limit=0.0)  # the subreaper and the claim do without
+        self._tell()
         return bool(self.child)
 
-    def _say_why_not(self, error: Exception) -> None:
-        what, why = "cannot start {}".format(self.job["argv"][0]), str(error)
-        if isinstance(error, OSError):
-            what = "cannot start in folder {}".format(error.filename) if error.filename == self.job["cwd"] else what
-            why = os.strerror(error.errno or 0)
-        try:
-            with open(self.folder.log, "a", encoding="utf-8", errors="replace") as log:
-                log.write("orch: {}: {}\n".format("not verified" if isinstance(error, OrchError) else what, why))
-        except OSError:  # a full disk: the exit status 127 must do
-            pass
+    def _prepare(self) -> Tuple[List[str], str]:
+        """The program's words and its folder, once its code and environment have been verified."""
+        job = verified(self.job, self.folder.home, self.local)
+        return [word.replace("{run}", self.folder.path) for word in job["argv"]], job["cwd"]
+
+    def _tell(self) -> None:
+        if not self.told:
+            self.told = True
+            attempted(lambda: self.say(STARTED), None, limit=0.0)  # the keeper finds the folder, whatever it hears
+
+    def _pause(self, seconds: float, error: Exception) -> bool:
+        """Wait for another try to start the program; False when it is stopped meanwhile."""
+        log("{} cannot be started yet: {}".format(self.folder.path, error))
+        self._tell()  # it is published: nobody else can begin it
+        came = signal.sigtimedwait(ENDING, seconds)
+        self.stopped = bool(came) and attempted(lambda: stop.grace_of(self.folder), None) is not None
+        return not self.stopped
 
     def _environment(self) -> Dict[str, str]:
         device = self.lease.device
@@ -170,15 +173,26 @@ class Watch:
             own["ORCH_MICRO_BATCH"] = str(micro)
         return {**own, **self.job.get("env", {})}
 
+    def _wait_surely(self) -> Ended:
+        """Whatever else fails: the program is not given up, and its exit status not lost."""
+        while True:
+            try:
+                return self._wait()
+            except StatusLost:
+                raise
+            except Exception:
+                log_trouble()
+                time.sleep(ASK_WAIT)
+
     def _wait(self) -> Ended:
         """Wait for the first process, killing on request; then end whatever it left behind."""
-        first = self._reap(self.child)
-        while first is None:
+        self.first = self.first or self._reap(self.child)
+        while self.first is None:
             self._heed(self._next_signal())
-            first = self._reap(self.child)
+            self.first = self._reap(self.child)
         self._end_leftovers()
         self.lookout.end()
-        _, status, usage = first
+        _, status, usage = self.first
         number = os.WTERMSIG(status) if os.WIFSIGNALED(status) else None
         code = 128 + number if number else os.WEXITSTATUS(status)
         return Ended(code, number, round(usage.ru_utime + usage.ru_stime, 3), round(usage.ru_maxrss / 1024, 1))
@@ -190,14 +204,25 @@ class Watch:
             try:
                 result = os.wait4(-1, os.WNOHANG)
             except ChildProcessError:
+                if wanted and not found:
+                    self._doubt()
                 return found
             if result[0] == 0:
                 return found
             found = result if result[0] == wanted else found
 
+    def _doubt(self) -> None:
+        """It is our child, so the answer was wrong, or somebody else has collected it."""
+        if not host.is_alive(self.child, self.child_start):
+            self.doubts += 1
+            if self.doubts > DOUBTS:
+                raise StatusLost("nobody can tell how {} ended".format(self.folder.path))
+        self.ask_at = time.monotonic() + ASK_WAIT
+
     def _next_signal(self) -> int:
         """The next signal, or 0 when a time has come: for SIGKILL, that of the time limit, or for a look around."""
-        due = min((at for at in (self.kill_at, self.limit_at, self.lookout.due) if at is not None), default=None)
+        times = (self.kill_at, self.limit_at, self.lookout.due, self.ask_at)
+        due = min((at for at in times if at is not None), default=None)
         if due is None:
             return signal.sigwaitinfo(WATCHED).si_signo
         came = signal.sigtimedwait(WATCHED, max(0.0, due - time.monotonic()))
@@ -206,23 +231,33 @@ class Watch:
     def _heed(self, number: int) -> None:
         now = time.monotonic()
         if number == 0 and self.kill_at is not None and self.kill_at <= now:
-            signal_descendants(signal.SIGKILL)
             self.kill_at = now + 1.0
+            signal_descendants(signal.SIGKILL)
         elif number == 0 and self.limit_at is not None and self.limit_at <= now:
             self.timed_out, self.limit_at, self.lookout.due = True, None, None
             self._ask_to_leave(stop.GRACE)
         elif number == 0 and self.lookout.due is not None and self.lookout.due <= now:
+            self.lookout.due = now + ASK_WAIT  # should this look fail
             if self.lookout.look():
                 self.limit_at = None
                 self._ask_to_leave(self.lookout.grace)
-        elif number in ENDING:
+        elif number in ENDING or (self.ask_at is not None and self.ask_at <= now):
+            self._read_stop(number)
+
+    def _read_stop(self, number: int) -> None:
+        """Look whether somebody has asked for a stop; again in a second where the home does not answer."""
+        self.ask_at = None
+        try:
             grace = stop.grace_of(self.folder)
-            self.stopped = self.stopped or grace is not None
-            if grace is None and self.task:
-                self.evicted, grace = True, slurm_grace(number)
-            if grace is not None:  # else it was meant for an attempt that has ended, or for everybody on this machine
-                self.limit_at, self.lookout.due = None, None
-                self._ask_to_leave(grace)
+        except OSError:
+            log_trouble()
+            self.ask_at, grace = time.monotonic() + ASK_WAIT, None
+        self.stopped = self.stopped or grace is not None
+        if grace is None and self.task and number in ENDING:
+            self.evicted, grace = True, slurm_grace(number)
+        if grace is not None:  # else it was meant for an attempt that has ended, or for everybody on this machine
+            self.limit_at, self.lookout.due = None, None
+            self._ask_to_leave(grace)
 
     def _ask_to_leave(self, grace: float) -> None:
         kill_at = time.monotonic() + grace
@@ -239,56 +274,21 @@ class Watch:
                 number = signal.SIGKILL
 
     def _record(self, ended: Ended) -> None:
-        why = _try(lambda: slurm.ousted(self.task), "") if self.evicted else ""
-        self.stopped = self.stopped or why == slurm.CANCELLED
-        failure = None if self.stopped else _try(lambda: self._diagnose(ended, why), None)
-        decision = _try(lambda: decided(self.job, failure), None) if failure and not self._handed_in() else None
-        files: Dict[str, str] = {}
-        record = {
-            "status": ended.status,
-            "signal": ended.signal,
-            "stopped": self.stopped,
-            "began": True,
-            "started": self.began,
-            "ended": time.time(),
-            "host": host.name(),
-            "boot_id": host.boot_id(),
-            "pid": self.child,
-            "start_time": self.child_start,
-            "device": self.lease.device,
-            "failure": failure,
-            "decision": decision,
-            "files": _try(lambda: handed_in(self.folder), files),
-            "rusage": {"cpu_seconds": ended.cpu_seconds, "max_rss_mb": ended.max_rss_mb},
-        }
-        while not _try(lambda: record_exit(self.folder, record, self.local), False):
-            time.sleep(RETRY_WAIT)  # the lock is held meanwhile: the attempt counts as running, and nothing is lost
-        if failure and decision and not self.task:  # else the keeper on the login node follows
-            self.owes = not _try(lambda: self._follow(failure, decision), False)
-
-    def _diagnose(self, ended: Ended, ousted: str = "") -> Optional[Dict[str, Any]]:
-        """Name the failure: by what is proved first, then by the program's words, then by the state of its cards."""
-        proved = None
-        if self.timed_out:
-            limit = self.job["resources"]["time_limit_s"]
-            proved = Proof("timeout", "over its time limit of {:g} s, by the watcher's clock".format(limit))
-        elif self.lookout.reason:
-            proved = Proof("foreign_pressure", self.lookout.reason)
-        elif self.evicted:
-            proved = Proof("preempted", "Slurm asked it to leave: {}".format(ousted or "it did not say why"))
-        elif ended.status == 128 + signal.SIGKILL:
-            proved = memory_kill(self.oom, self.oom_before, self.child, self.child_start)
-        failure = diagnose(self.folder, ended.status, ended.signal, proved)
-        if failure:
-            proved = silent_disk(failure, self.folder.path) or lost_card(failure, self.lease.device["gpus"])
-        return diagnose(self.folder, ended.status, ended.signal, proved) if failure and proved else failure
-
-    def _handed_in(self) -> bool:
-        return _try(lambda: read_result(self.folder)[0] == "valid", False)
-
-    def _follow(self, failure: Dict[str, Any], decision: Dict[str, Any]) -> bool:
-        follow(self.folder, self.job, self.local, failure, decision)
-        return True
+        outcome = Outcome(
+            ended,
+            self.stopped,
+            self.timed_out,
+            self.evicted,
+            self.lookout.reason,
+            self.task,
+            self.oom,
+            self.oom_before,
+            self.child,
+            self.child_start,
+            self.began,
+            self.lease.device,
+        )
+        self.owes = not conclude(self.folder, self.job, self.local, outcome)
 
 
 def fork(home: Home, local: HostFolder, lease: Lease, orphaned: Callable[[], None]) -> Tuple[Channel, int]:
@@ -370,15 +370,6 @@ def _serve(home: Home, local: HostFolder, lease: Lease, keeper: Channel, parent:
             if watch.told:  # it has run: what failed then is no reason to give it to anybody again
                 log_trouble()
             keeper.say(DONE if watch.told else REFUSED + str(error).encode("utf-8", "replace")[:REASON_LIMIT])
-
-
-def _try(work: Callable[[], Value], instead: Value) -> Value:
-    """Do what a full disk or a run folder edited by hand can spoil, without losing the exit status over it."""
-    try:
-        return work()
-    except Exception:
-        log_trouble()
-        return instead
 
 
 def preload() -> None:
