@@ -17,6 +17,7 @@ import hashlib
 import io
 import json
 import os
+import re
 import shlex
 import shutil
 import signal
@@ -26,40 +27,65 @@ import time
 import zipfile
 from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence
 
-from . import CONTRACT, slurm
+from . import CONTRACT, queueing_shell, slurm, slurm_client, slurm_options
 from .atomic import move, read_json, write_bytes, write_json
 from .envs import architecture
 from .errors import OrchError
 from .folder import Home
 from .host import stranger
 from .queue import Entry, Key
+from .slurm_client import Shell
 
 SBATCH_LIMIT = 120.0  # seconds for one sbatch; a controller that restarts lets it wait
 STOP_NOTICE = 90  # seconds before its time limit at which Slurm tells the watcher; at most a third of the limit
 _START = (
     600  # seconds on top of twice the time that the lab's history names: volumes are read first, file servers are slow
 )
-_COMPLAINT = "sbatch: error:"
+_COMPLAINT = re.compile(r"\bsbatch: ((?:error|fatal): .*)")
+_LONGEST = 2000  # characters of what sbatch said that are kept
 _NO_SUBMITIT = 3  # exit status of the program below
 
 # Run by a Python of the cluster that has submitit. Its executor makes the file for sbatch and submits it, with our own
-# command in place of its own: nothing is pickled.
+# command in place of its own: nothing is pickled. Of what sbatch prints only its own line tells the id: submitit takes
+# the first number behind the word job, of a greeting too.
 _SUBMIT = """
-import json, sys
+import json, re, sys
 try:
     import submitit
 except ImportError:
     sys.exit(3)
+class Executor(submitit.SlurmExecutor):
+    @staticmethod
+    def _get_job_id_from_submission_command(string):
+        text = string if isinstance(string, str) else string.decode("utf-8", "replace")
+        text = re.sub(r"\\x1b\\[[0-9;?]*[ -/]*[@-~]|\\r", "", text)
+        found = set(re.findall(r"^Submitted batch job ([0-9]+)(?: on cluster .+)?[ \\t]*$", text, re.MULTILINE))
+        if len(found) != 1:
+            sys.exit("sbatch: error: its answer cannot be read: " + " ".join(text.split())[:200])
+        return found.pop()
 asked = json.load(sys.stdin)
-executor = submitit.SlurmExecutor(folder=asked["folder"])
+executor = Executor(folder=asked["folder"])
 executor.update_parameters(**asked["parameters"])
-executor.parameters["map_count"] = asked["tasks"]
+if asked["tasks"]:
+    executor.parameters["map_count"] = asked["tasks"]
 print(json.dumps({"job": executor._submit_command(asked["command"]).job_id}))
 """
 
 
 class Array(NamedTuple):
-    """One array, as its `array.json` tells."""
+    """One array, as its `array.json` tells.
+
+    Attributes
+    ----------
+    job:
+        Slurm's id, None while it is not known.
+    single:
+        It is one job that is no array: the cluster takes none.
+    cluster:
+        Name of the cluster that was asked, empty where it did not tell.
+    shell:
+        Variables with which its Slurm is found (`queueing_shell.load`).
+    """
 
     token: str
     folder: str
@@ -67,10 +93,19 @@ class Array(NamedTuple):
     at: float
     keys: List[Key]
     job: Optional[str]
+    single: bool = False
+    cluster: str = ""
+    shell: Shell = None
 
     def tasks(self) -> "Dict[Key, str]":
         """Ids of its jobs in Slurm by entry; none while the array's id is not known."""
+        if self.job and self.single:
+            return dict.fromkeys(self.keys, self.job)
         return {key: "{}_{}".format(self.job, number) for number, key in enumerate(self.keys)} if self.job else {}
+
+    def handle(self, key: Key) -> slurm.Handle:
+        """What names an entry's job, once the array has an id."""
+        return slurm.Handle(self.tasks()[key], self.name, self.cluster, self.shell)
 
 
 def folder_of(home: Home, host: str) -> str:
@@ -80,10 +115,10 @@ def folder_of(home: Home, host: str) -> str:
 
 def arrays(home: Home, host: str) -> List[Array]:
     """Return this user's arrays of a host that are not over, oldest first."""
-    return sorted(_read(folder_of(home, host)), key=lambda array: array.at)
+    return sorted(_read(home, host, folder_of(home, host)), key=lambda array: array.at)
 
 
-def _read(base: str) -> Iterator[Array]:
+def _read(home: Home, host: str, base: str) -> Iterator[Array]:
     try:
         names = os.listdir(base)
     except FileNotFoundError:
@@ -92,11 +127,19 @@ def _read(base: str) -> Iterator[Array]:
         said = read_json(os.path.join(base, name, "array.json")) if not name.startswith(".") else None
         if isinstance(said, dict) and not stranger(os.path.join(base, name)):  # squeue tells a user of their own
             keys = [(str(key[0]), str(key[1]), int(key[2])) for key in said["keys"]]
-            yield Array(name, os.path.join(base, name), said["name"], said["at"], keys, said["job"])
+            more = (bool(said.get("single")), str(said.get("cluster") or ""), queueing_shell.load(home, host, said))
+            yield Array(name, os.path.join(base, name), said["name"], said["at"], keys, said["job"], *more)
 
 
-def publish(home: Home, host: str, identity: str, entries: Sequence[Entry]) -> Array:
+def publish(
+    home: Home, host: str, identity: str, entries: Sequence[Entry], single: bool = False, cluster: str = ""
+) -> Array:
     """Write down an array before it is submitted.
+
+    Parameters
+    ----------
+    single, cluster:
+        See `Array`.
 
     Raises
     ------
@@ -106,11 +149,15 @@ def publish(home: Home, host: str, identity: str, entries: Sequence[Entry]) -> A
     token, base = os.urandom(8).hex(), folder_of(home, host)
     aside, folder = os.path.join(base, "." + token), os.path.join(base, token)
     name = "{}.{}".format(entries[0].key[0], token)
-    array = Array(token, folder, name, time.time(), [entry.key for entry in entries], None)
+    asked = slurm.asked(entries[0].job) or {}
+    shell = {queueing_shell.KEY: asked.get(queueing_shell.KEY)}
+    more = (single, cluster, queueing_shell.load(home, host, shell))
+    array = Array(token, folder, name, time.time(), [entry.key for entry in entries], None, *more)
     os.makedirs(aside, exist_ok=True)  # its name is ours alone
     write_bytes(os.path.join(aside, "jobs.jsonl"), b"\n".join([*(entry.line for entry in entries), b""]))
     about = {"contract": CONTRACT, "name": name, "at": array.at, "keys": array.keys, "job": None}
-    write_json(os.path.join(aside, "array.json"), {**about, "home": home.path, "id": identity, "login": host})
+    about.update({"home": home.path, "id": identity, "login": host, "single": single, "cluster": cluster, **shell})
+    write_json(os.path.join(aside, "array.json"), about)
     move(aside, folder)
     return array
 
@@ -159,11 +206,11 @@ def submit(array: Array, entry: Entry, parallel: int, package: str) -> str:
     python = (slurm.asked(job) or {}).get("interpreter") or sys.executable
     command = [python, "-I", "-S", "-B", "-c", boot, package, array.folder]
     parameters = _parameters(job, slurm.asked(job) or {}, array, parallel)
-    request = {"folder": array.folder, "tasks": len(array.keys), "parameters": parameters}
+    request = {"folder": array.folder, "tasks": 0 if array.single else len(array.keys), "parameters": parameters}
     text = json.dumps({**request, "command": "exec " + " ".join(map(shlex.quote, command))})
     tried = []
     for python in _pythons(job):
-        done = _submitit(python, text)
+        done = _submitit(python, text, slurm_client.environment(array.shell, for_jobs=True))
         if done is None:
             continue
         if done.returncode == 0:
@@ -184,7 +231,9 @@ def _bring_submitit(job: Mapping[str, Any]) -> str:
     return "orch setup --host {} makes an environment with it; or {}".format(host, name)
 
 
-def _submitit(python: str, request: str) -> "Optional[subprocess.CompletedProcess[str]]":
+def _submitit(
+    python: str, request: str, environment: Mapping[str, str]
+) -> "Optional[subprocess.CompletedProcess[str]]":
     """Run the program above; None: this Python is made for another processor than the login node's."""
     words = [python, "-I", "-B", "-c", _SUBMIT]
     try:
@@ -196,6 +245,7 @@ def _submitit(python: str, request: str) -> "Optional[subprocess.CompletedProces
             encoding="utf-8",
             errors="replace",
             start_new_session=True,
+            env=environment,
         )
     except OSError as error:
         if error.errno == errno.ENOEXEC:
@@ -213,8 +263,9 @@ def _submitit(python: str, request: str) -> "Optional[subprocess.CompletedProces
 def _refusal(said: str) -> str:
     """What sbatch complained of, out of all that submitit says around it."""
     lines = [line.strip() for line in said.splitlines() if line.strip()]
-    own = [line[len(_COMPLAINT) :].strip() for line in lines if line.startswith(_COMPLAINT)]
-    return "sbatch: " + "; ".join(own) if own else (lines or ["sbatch failed without a word"])[-1]
+    found = filter(None, map(_COMPLAINT.search, lines))
+    own = dict.fromkeys(match.group(1).replace("error: ", "").strip() for match in found)  # submitit says them twice
+    return ("sbatch: " + "; ".join(own) if own else (lines or ["sbatch failed without a word"])[-1])[:_LONGEST]
 
 
 def _pythons(job: Mapping[str, Any]) -> List[str]:
@@ -232,31 +283,28 @@ def _parameters(job: Mapping[str, Any], given: Mapping[str, Any], array: Array, 
     """What the array asks Slurm for, in submitit's names; a value None leaves an option out."""
     needs = job["resources"]
     limit = needs.get("time_limit_s")
-    own = int(limit + 2 * STOP_NOTICE) // 60 + 1 if limit else None
-    minutes = min(filter(None, (own, given.get("time"))), default=None)  # who asks for less is begun earlier
-    minutes = minutes or _expected(job, given.get("partition"))
+    wanted = int(limit + 2 * STOP_NOTICE) // 60 + 1 if limit else None
+    minutes = min(filter(None, (wanted, given.get("time"))), default=None)  # who asks for less is begun earlier
+    minutes = minutes or _expected(job, given.get("partition"), array.shell)
     notice = min(STOP_NOTICE, minutes * 60 // 3) if minutes else STOP_NOTICE  # else a short job is sent away at once
     output = os.path.join(array.folder, "out.txt")
-    more = {"output": output, "signal": "B:USR2@{}".format(notice), "no-requeue": True}
+    own = {"output": output, "signal": "B:USR2@{}".format(notice), "no-requeue": True}
     return {
         "job_name": array.name,
         "time": minutes,
-        "cpus_per_task": needs.get("cpus") or 1,
-        "gpus_per_node": needs.get("gpus") or None,
-        "mem": "{}M".format(needs["memory_mb"]) if needs.get("memory_mb") else None,
         **{key: given.get(key) for key in ("partition", "account", "qos", "constraint", "exclude")},
         "array_parallelism": parallel,
         "wckey": None,
         "stderr_to_stdout": True,
         "use_srun": False,
-        "additional_parameters": {**more, **(given.get("options") or {})},
+        "additional_parameters": {**slurm_options.merged(needs, given), **own},
     }
 
 
-def _expected(job: Mapping[str, Any], partition: Optional[str]) -> Optional[int]:
+def _expected(job: Mapping[str, Any], partition: Optional[str], shell: Shell) -> Optional[int]:
     """Minutes out of the lab's history, generously; None where it knows nothing, or Slurm not what it allows."""
     seconds = job["placement"].get("expected_s")
-    most = slurm.longest(partition) if seconds else None
+    most = slurm.longest(partition, shell) if seconds else None
     return min(int(2 * seconds + _START) // 60 + 1, most) if most else None
 
 

@@ -14,7 +14,7 @@ import shutil
 import time
 from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 
-from . import CONTRACT, begun, host, liveness, slurm
+from . import CONTRACT, begun, host, liveness, queueing_shell, slurm
 from .aside import aside
 from .atomic import exists, file_sha256, move, patiently, read_bytes, read_json, sync_file, sync_folder, write_json
 from .errors import disk_error
@@ -259,7 +259,7 @@ def evidence(folder: RunFolder, job: Mapping[str, Any], local: HostFolder) -> Ev
         return Evidence(attempt=False, stop=True, proof=str(record.get("why") or ""))
     if record and goes_on(record) and not os.path.exists(folder.ended) and _is_at_work(folder, local):
         record = None  # its watcher is about to queue the next attempt: until then it counts as running
-    lock, proof = ("unknown", "") if record else _lock(folder, claim_of(job), local)
+    lock, proof = ("unknown", "") if record else _lock(folder, job, local)
     if lock != "held":
         record = record or read_exit(folder, local)  # written between the two looks
     if record is None and lock == "free" and _silence(folder):
@@ -305,13 +305,13 @@ def goes_on(record: Optional[Mapping[str, Any]]) -> bool:
     return isinstance(decision, dict) and decision.get("action") in AGAIN
 
 
-def _lock(folder: RunFolder, claim: Mapping[str, Any], local: HostFolder) -> "tuple[str, str]":
+def _lock(folder: RunFolder, job: Mapping[str, Any], local: HostFolder) -> "tuple[str, str]":
+    claim = claim_of(job)
     brought = _read_json(folder.ended)
     if isinstance(brought, dict):
         return "free", str(brought.get("proof"))
-    task = slurm.task_of({"claim": claim})
-    if task:
-        return slurm.look(task)
+    if slurm.task_of(job):
+        return slurm.look(slurm.handle(job, queueing_shell.of(folder.home, job)), local)
     if claim.get("host") != host.name():
         return _declared(folder, claim)
     if "" not in (claim.get("boot_id"), host.boot_id()) and claim.get("boot_id") != host.boot_id():

@@ -7,7 +7,7 @@ import os
 import re
 import shutil
 import subprocess
-from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Dict, Iterable, List, NamedTuple, Optional, Sequence, Tuple
 
 TIMEOUT = 20.0  # seconds; without the persistence daemon a driver needs several to wake
 # The name is last: it alone may hold a comma. An unknown column fails the whole query: old drivers get the short one.
@@ -47,6 +47,21 @@ def smallest_mb(cards: "List[Card]") -> Optional[int]:
     """Return the memory of the smallest card in MiB, or None where a card does not say."""
     known = [card.memory_total_mb for card in cards if card.memory_total_mb is not None]
     return min(known) if known and len(known) == len(cards) else None
+
+
+def common_kind(cards: "List[Card]") -> "Tuple[str, ...]":
+    """Return the name of cards that are all alike; none where they differ: a job is given any of them."""
+    names = {card.name for card in cards}
+    return tuple(names) if len(names) == 1 else ()
+
+
+def has_kind(kind: str, names: "Iterable[str]") -> bool:
+    """Tell whether one of these cards is of a kind: Slurm's `h100` is the driver's `NVIDIA H100 80GB HBM3`."""
+    return any(_letters(kind) in _letters(name) for name in names)
+
+
+def _letters(text: str) -> str:
+    return "".join(filter(str.isalnum, text.lower()))
 
 
 class Look(NamedTuple):

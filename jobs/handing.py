@@ -10,22 +10,28 @@ import os
 import time
 from typing import Callable, Dict, List, NamedTuple, Optional, Set, Tuple
 
-from . import arrays, refusals, slurm
+from . import absences, arrays, queueing_shell, refusals, slurm, slurm_client
 from .arrays import Array
 from .atomic import read_json, write_json
-from .attempt import cancel
+from .attempt import cancel, read_exit
 from .errors import OrchError
 from .folder import Home, HostFolder
 from .holds import Hold, Holds, code_of
 from .lease import holding
 from .queue import Entry, Key
 from .slots import limit_of
+from .slurm_client import Listing, Shell
 
 POLL_LEAST, POLL_MOST = 2.0, 10.0  # seconds between looks at Slurm's queue: short after a change, then longer
-UNSURE = 60.0  # seconds for which an array may still turn up of which sbatch did not say that it was accepted
+UNSURE = 130.0  # seconds for which an array may still turn up of which nothing was heard: twice a cached squeue's age
+PUZZLED = 60.0  # the same where sbatch gave an answer, in words that nobody here knows: it rarely took it then
+LOOKS = 2  # looks in that time, at least, that did not find it
 AGAIN = 30.0  # seconds until Slurm is asked again after it refused
 TRIES = 3  # Slurm jobs of an entry that end before it began, until its sweep is held
+PUZZLES = 2  # arrays of a sweep that were refused in unknown words and did not turn up, until it is held
+STALLS = 5  # times that one job alone is over a limit that has no name, with nothing of ours in Slurm, until it is held
 CHUNK = 1000  # jobs in one array, unless Slurm allows fewer (MaxArraySize)
+SINGLES = 20  # jobs that are submitted one by one at each look, where arrays are disabled: each takes a while
 
 
 class Tended(NamedTuple):
@@ -54,6 +60,13 @@ class Handing:
         self.tries: Dict[Key, int] = {}
         self.ended: Dict[Key, str] = {}  # how jobs ended that did not begin, as Slurm told first: it forgets
         self.most = 0  # jobs in one array; 0: not asked yet
+        self.single = False  # the cluster takes no arrays
+        self.cluster = ""  # its name, where it tells
+        self.misses: Dict[str, int] = {}  # looks that did not find an array without an id, by token
+        self.refusals: Dict[str, refusals.Refusal] = {}  # why such an array was refused
+        self.puzzles: Dict[str, int] = {}  # times by sweep that it was refused without a reason that is understood
+        self.answers: Dict[Tuple[str, ...], Optional[Listing]] = {}  # of the Slurms that were asked in this look
+        self.noise = ""
         self.ceiling: Optional[int] = None  # jobs of this user at which Slurm admitted no more, when it last said so
         self.listed = 0  # jobs that Slurm has of this user
         self.left = 0  # entries that Slurm did not take when it was last asked
@@ -76,47 +89,101 @@ class Handing:
 
     def tend(self) -> Tended:
         """Look once: what has begun, what came back; then hand over what waits."""
-        served, back, changed = self._served(), [], False
-        try:
-            queue = slurm.queue(0.0)
-            self.arrays = [array for array in (self._look_at(array, queue) for array in self.arrays) if array]
-            changed, self.listed = len(queue) != self.listed, len(queue)
-            back = self._hand_over()
-        except OrchError as error:  # nothing is known: nothing is done
-            self._say(error.message)
-        changed = bool(changed or served or back)
+        served, before, self.answers = self._served(), self.listed, {}
+        self.arrays = [array for array in map(self._look_at, self.arrays) if array]
+        asked = [listing for listing in self.answers.values() if listing]
+        self.listed = sum(task.alive for listing in asked for task in listing.tasks.values())
+        back = self._hand_over()
+        changed = bool(served or back or self.listed != before)
         self.poll = POLL_LEAST if changed else min(POLL_MOST, self.poll * 1.5)
         self.at = time.monotonic() + self.poll
         return Tended(served, back)
+
+    def _listing(self, shell: Shell) -> Optional[Listing]:
+        """What Slurm has, asked once at each look; None: it does not answer, and nothing is known."""
+        key = slurm_client.key_of(shell)
+        if key not in self.answers:
+            try:
+                self.answers[key] = slurm_client.listing(0.0, shell)
+            except OrchError as error:
+                self.answers[key] = None
+                self._say(error.message)
+        found = self.answers[key]
+        if found and found.noise != self.noise:
+            self.noise = found.noise
+            self.log("squeue also says: {}".format(found.noise) if found.noise else "squeue says its own words only")
+        return found
 
     def _served(self) -> List[Entry]:
         begun = [key for key in self.waiting if os.path.isdir(self.home.attempt(*key).path)]
         return [self.waiting.pop(key) for key in begun]
 
-    def _look_at(self, array: Array, queue: Dict[str, slurm.Task]) -> Optional[Array]:
+    def _look_at(self, array: Array) -> Optional[Array]:
         """Return the array as it is now; None when Slurm has nothing left of it: what has not begun waits anew."""
-        if array.job is None:
-            return self._look_up(array)
-        tasks = array.tasks()
-        over = not any(task in queue for task in tasks.values())
-        gone = [key for key, task in tasks.items() if key in self.waiting and task not in queue]
+        seen = self._listing(array.shell)
+        if seen is None:
+            return array
+        try:
+            return self._look_up(array) if array.job is None else self._look_in(array, seen)
+        except OrchError as error:
+            self._say(error.message)
+            return array
+
+    def _look_in(self, array: Array, seen: Listing) -> Optional[Array]:
+        rows = {key: seen.task(task, array.name) for key, task in array.tasks().items()}
+        lives = any(row and row.alive for row in rows.values())
+        if not lives and seen.is_unclear(str(array.job), array.name):
+            return self._renamed(array)
+        gone = [key for key, row in rows.items() if key in self.waiting and not (row and row.alive)]
         gone = [key for key in gone if not os.path.isdir(self.home.attempt(*key).path)]
-        how = slurm.endings(array.job) if gone else {}
-        for key in gone:
-            self._came_back(array, key, how.get(tasks[key]) or (slurm.CANCELLED if how else ""), over)
+        fates = {key: slurm.fate(array.handle(key), self.local, begun=False) for key in gone}
+        lives = lives or any(fate.lock != "free" for fate in fates.values())
+        over = not lives and all(self._is_over(array, key) for key in rows if key not in fates)
+        known = any(rows.values()) or any(fate.state for fate in fates.values())
+        for key, fate in fates.items():
+            if fate.lock == "free":  # of a job that is cancelled while it waits Slurm keeps nothing, and all the others
+                self._came_back(array, key, fate.state or (slurm.CANCELLED if known else ""), over)
         if over:
             arrays.forget(array)
+            absences.forget(self.local, str(array.job))
         return None if over else array
+
+    def _is_over(self, array: Array, key: Key) -> bool:
+        """An entry that has begun, and that squeue does not list: its record tells, else Slurm."""
+        folder = self.home.attempt(*key)
+        return read_exit(folder, self.local) is not None or slurm.fate(array.handle(key), self.local).lock == "free"
+
+    def _renamed(self, array: Array) -> Array:
+        """Its name is there under another id than we know: what sbatch or squeue printed was cut."""
+        job = slurm_client.named(array.name, array.shell)
+        if not job or job == array.job:
+            return array
+        self.log("{}: its array is {}, not {}".format(array.keys[0][0], job, array.job))
+        return arrays.identify(array, job)
 
     def _look_up(self, array: Array) -> Optional[Array]:
         """Find an array of which nobody knows whether Slurm has it; None once it is given up."""
-        job = slurm.named(array.name)
+        job = slurm_client.named(array.name, array.shell)
         if job:
+            self.misses.pop(array.token, None)
             return arrays.identify(array, job)
-        if time.time() - array.at > UNSURE:
-            arrays.forget(array)
-            return None
-        return array
+        self.misses[array.token] = self.misses.get(array.token, 0) + 1
+        refusal = self.refusals.get(array.token)
+        puzzled = refusal is not None and refusal.kind == refusals.UNKNOWN
+        if self.misses[array.token] < LOOKS or time.time() - array.at <= (PUZZLED if puzzled else UNSURE):
+            return array
+        arrays.forget(array)
+        if refusal and puzzled and array.keys[0] in self.waiting:
+            self._puzzled(self.waiting[array.keys[0]], refusal, PUZZLES)
+        return None
+
+    def _puzzled(self, entry: Entry, refusal: refusals.Refusal, most: int) -> None:
+        """Count what was refused without a reason that is understood; a person must look before long."""
+        sweep = entry.key[0]
+        self.puzzles[sweep] = self.puzzles.get(sweep, 0) + 1
+        if self.puzzles[sweep] >= most:
+            text = "Slurm refused it {} times, and orch does not know why: {}. To mend it: {}"
+            self._hold(entry, text.format(self.puzzles.pop(sweep), refusal.said, _then(refusal, sweep)))
 
     def _came_back(self, array: Array, key: Key, how: str, over: bool) -> None:
         """An entry whose job left Slurm before it began: somebody cancelled it there, or it could not start.
@@ -147,7 +214,6 @@ class Handing:
         asked_again = self.refused_until <= time.monotonic()
         room = None if self.ceiling is None or asked_again else self.ceiling - self.listed
         if entries and (asked_again or (room or 0) > 0):
-            self.most = self.most or min(CHUNK, slurm.array_limit())
             self._submit_all(entries, room)
         held += self._held(handed)
         self.left = len(set(self.waiting) - {key for array in self.arrays for key in array.keys})
@@ -162,10 +228,14 @@ class Handing:
             How many it probably takes; None: it is tried.
         """
         probes = self.ceiling is not None and room is None  # one job, then twice as many each time
-        size = 1 if probes else self.most
+        size, submits = 1 if probes else CHUNK, 0
         for group in self._groups(entries):
+            if not self._is_there(group[0]):
+                continue
             while group and room != 0 and not Holds(self.local).hold_of(group[0].job):
-                some = group[: min(size, self.most, room or self.most)]
+                if self.single and submits >= SINGLES:
+                    return
+                some, submits = group[: min(size, self.most, room or self.most)], submits + 1
                 refusal = self._submit(some)
                 if refusal is None:
                     group = group[len(some) :]
@@ -174,16 +244,29 @@ class Handing:
                 elif refusal in (refusals.FULL, refusals.LARGE) and len(some) > 1:
                     size, probes = len(some) // 2, False
                     self.most = size if refusal == refusals.LARGE else self.most
-                elif refusal == refusals.FINAL:
+                elif refusal == refusals.LARGE and not self.single:
+                    self.single = True  # not even one job as an array
+                elif refusal in (refusals.FINAL, refusals.LARGE):
                     break
                 else:
                     return
+
+    def _is_there(self, entry: Entry) -> bool:
+        """Tell whether the Slurm for which an entry waits answers; ask it first what an array may have."""
+        shell = queueing_shell.load(self.home, self.host, slurm.asked(entry.job))
+        if self._listing(shell) is None:
+            return False
+        if not self.most:
+            most, self.cluster = slurm.config(shell)
+            self.most, self.single = max(1, min(CHUNK, most)), self.single or most == 0
+        return True
 
     def _held(self, handed: "Set[Key]") -> List[Entry]:
         holds = Holds(self.local)
         keys = [key for key, entry in self.waiting.items() if key not in handed and holds.hold_of(entry.job)]
         for key in keys:
             self.tries.pop(key, None)
+            self.puzzles.pop(key[0], None)
         return [self.waiting.pop(key) for key in keys]
 
     def _groups(self, entries: List[Entry]) -> List[List[Entry]]:
@@ -199,7 +282,8 @@ class Handing:
         package = arrays.ship(self.home, self.host)
         for entry in entries:  # what follows its end is owed until it is done: see `aftermath`
             self._owe(entry)
-        array = arrays.publish(self.home, self.host, os.path.basename(self.local.path), entries)
+        identity = os.path.basename(self.local.path)
+        array = arrays.publish(self.home, self.host, identity, entries, self.single, self.cluster)
         try:
             job = arrays.submit(array, entries[0], limit_of(self.local) or len(entries), package)
         except OrchError as error:
@@ -222,26 +306,33 @@ class Handing:
         """Not all that sbatch calls a failure is one: Slurm is asked whether it has the array all the same."""
         self.log("{}: {}".format(entries[0].key[0], refusal))
         self._say(str(refusal))
-        job = self._found(array) if refusal.kind == refusals.UNSURE else None  # Slurm lists what it refused as failed
+        perhaps = refusal.kind in (refusals.UNSURE, refusals.UNKNOWN)
+        job = self._found(array) if perhaps else None  # Slurm lists what it refused as failed
         if job:
             self._taken(array, job)
             return None
         if refusal.kind != refusals.LARGE:
             self.refused_until = time.monotonic() + AGAIN
-        if refusal.kind == refusals.UNSURE:  # it may still turn up
+        if perhaps:  # it may still turn up
             self.arrays.append(array._replace(at=time.time()))
+            self.refusals[array.token] = refusal
         else:
             arrays.forget(array)
-        if refusal.kind == refusals.FINAL:
-            then = "{0}, then orch stop {1} and the same orch sweep again".format(refusal.hint, entries[0].key[0])
-            self._hold(entries[0], "Slurm refuses it: {}. To mend it: {}".format(refusal, then))
+        if refusal.kind == refusals.LARGE and array.single:
+            text = "Slurm takes neither an array of one job nor a single one: {}. To mend it: {}"
+            self._hold(entries[0], text.format(refusal.said, "sacctmgr show qos, or ask the administrator"))
+        elif refusal.kind == refusals.FINAL:
+            text = "Slurm refuses it: {}. To mend it: {}"
+            self._hold(entries[0], text.format(refusal, _then(refusal, entries[0].key[0])))
         elif refusal.kind == refusals.FULL and len(entries) == 1:
             self.ceiling = self.listed
+            if not self.listed and not refusal.reason:
+                self._puzzled(entries[0], refusal, STALLS)
         return refusal.kind
 
     def _found(self, array: Array) -> Optional[str]:
         try:
-            return slurm.named(array.name)
+            return slurm_client.named(array.name, array.shell)
         except OrchError:  # the next look asks again
             return None
 
@@ -249,6 +340,10 @@ class Handing:
         """Remember what Slurm said last, for `orch why`."""
         if text != refusal(self.local):
             write_json(_said(self.local), {"text": text, "at": time.time()}, sync=False)
+
+
+def _then(refusal: refusals.Refusal, sweep: str) -> str:
+    return "{}, then orch stop {} and the same orch sweep again".format(refusal.hint, sweep)
 
 
 def _said(local: HostFolder) -> str:
@@ -268,13 +363,16 @@ def task_of(home: Home, host: str, key: Key) -> Optional[str]:
 
 def why_waits(home: Home, local: HostFolder, host: str, key: Key) -> str:
     """Say why an entry that Slurm is to start has not begun: in Slurm's words, translated."""
-    task = task_of(home, host, key)
+    array = next((array for array in arrays.arrays(home, host) if key in array.tasks()), None)
+    task = array.tasks()[key] if array else ""
     try:
-        found = slurm.queue().get(task) if task else None
+        found = slurm_client.listing(shell=array.shell).task(task, array.name) if array else None
     except OrchError as error:
         return error.message
-    if found:
+    if found and found.alive:
         return "{}; it is Slurm's job {}".format(slurm.words(found.reason), task)
+    if array:
+        return "squeue does not list its job {} now, and nothing tells that it ended".format(task)
     said = refusal(local)
     return "Slurm has not taken it yet: {}".format(said) if said else "on its way to Slurm"
 
@@ -282,8 +380,7 @@ def why_waits(home: Home, local: HostFolder, host: str, key: Key) -> str:
 def drop(home: Home, host: str, keys: "List[Key]") -> None:
     """Take entries that were ended before they began out of Slurm's queue; should it refuse, its job ends at once."""
     wanted = set(keys)
-    tasks: List[str] = []
     for array in arrays.arrays(home, host):
         own = [task for key, task in array.tasks().items() if key in wanted]
-        tasks += [str(array.job)] if own and len(own) == len(array.keys) else own  # one order for all is much faster
-    slurm.cancel(tasks)
+        whole = own and len(own) == len(array.keys)  # one order for all is much faster
+        slurm_client.cancel([str(array.job)] if whole else own, array.name, shell=array.shell)

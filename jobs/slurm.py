@@ -1,24 +1,23 @@
-"""Slurm's own programs: what it has in its queue, why a job waits, how one ended, and the signals that it delivers.
+"""What Slurm tells of a job: whether it is there, how it ended, why it waits; and what its partitions have.
 
-`squeue` is believed before `sacct`: a job that it lists is never lost. One call tells of all jobs of this user.
+A job that one answer lacks has not ended. It has on a witness: its own exit record, a terminal state in squeue, at the
+controller or in the books; or when looks that were answered well have missed it over minutes (`absences`).
 """
 
 from __future__ import annotations
 
 import os
 import re
-import subprocess
-import time
-from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Tuple
+from typing import Any, Dict, Mapping, NamedTuple, Optional, Tuple
 
+from . import absences
+from . import slurm_client as client
 from .errors import OrchError
+from .folder import HostFolder
+from .slurm_client import Listing, Shell
 
-LIMIT = 20.0  # seconds for one of Slurm's programs; a busy controller takes some
-FRESH = 2.0  # seconds for which one answer of squeue serves all who ask in this process
-SILENCE = 10.0  # seconds for which a controller that did not answer is not asked again: each try takes as long
-
+SOON = 0.5  # seconds that squeue's answer may be old in which a job is missing: many may be
 CANCELLED, NODE_FAIL = "CANCELLED", "NODE_FAIL"
-_GOING = ("PENDING", "RUNNING", "COMPLETING")
 
 # Slurm's reasons in words; any other is shown as it is (squeue(1), JOB REASON CODES).
 _REASONS = {
@@ -42,117 +41,103 @@ _YEAR = 525_600  # minutes
 _LIMITS = re.compile(r"(Assoc|QOS|MaxJob|MaxCpu|MaxGRES|MaxTRES)")
 
 
-class Task(NamedTuple):
-    """One job of Slurm's queue: `12_3` is task 3 of array 12."""
+class Handle(NamedTuple):
+    """What names one of Slurm's jobs so that no other is meant.
 
-    id: str
-    state: str
-    name: str
-    reason: str
+    Attributes
+    ----------
+    task:
+        Its id.
+    name:
+        Of its array, unique: what is told of another job under this id does not count. Empty: not known.
+    cluster:
+        Where it was taken in, where known: another one's silence says nothing of it.
+    shell:
+        Variables with which that Slurm is found (`queueing_shell.load`).
+    """
+
+    task: str
+    name: str = ""
+    cluster: str = ""
+    shell: Shell = None
 
 
-_last: Tuple[float, Dict[str, Task]] = (float("-inf"), {})
-_silent: Tuple[float, Optional[OrchError]] = (float("-inf"), None)
+class Fate(NamedTuple):
+    """What became of one of Slurm's jobs.
+
+    Attributes
+    ----------
+    lock:
+        `held` while it waits or runs, `free` once it is proved to have left, `unknown` while nothing is proved.
+    state:
+        Slurm's word for its end, where it has one.
+    proof:
+        In words.
+    """
+
+    lock: str
+    state: str = ""
+    proof: str = ""
 
 
-def queue(age: float = FRESH) -> Dict[str, Task]:
-    """Return what Slurm has of this user, by id: what waits, runs or is just leaving.
+def fate(job: Handle, local: HostFolder, begun: bool = True) -> Fate:
+    """Return what became of a job: it is over on a witness of its end, or when several looks over minutes miss it.
 
     Parameters
     ----------
-    age:
-        Seconds that the answer may be old; 0 asks now.
-
-    Raises
-    ------
-    OrchError
-        Slurm does not answer: nothing is known.
-    """
-    global _last, _silent
-    if _silent[1] and time.monotonic() - _silent[0] < SILENCE:
-        raise _silent[1]
-    asked = time.monotonic()
-    if asked - _last[0] >= age:
-        try:
-            _last = (asked, {task.id: task for task in _tasks(["squeue", "-h", "-r", "-u", str(os.getuid())])})
-        except OrchError as error:
-            _silent = (time.monotonic(), error)
-            raise
-    return _last[1]
-
-
-def _tasks(words: List[str]) -> List[Task]:
-    rows = (line.split("|", 3) for line in run([*words, "-o", "%i|%T|%j|%r"]).splitlines())
-    return [Task(*(cell.strip() for cell in row)) for row in rows if len(row) == 4]
-
-
-def run(words: List[str], limit: float = LIMIT) -> str:
-    """Run one of Slurm's programs; return what it printed.
-
-    Raises
-    ------
-    OrchError
-        It is not there, does not answer in time, or refuses; with its last words.
-    """
-    hint = "orch doctor tells whether Slurm answers"
-    try:
-        done = subprocess.run(
-            words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=limit, check=False
-        )
-    except OSError as error:
-        raise OrchError("{} cannot be started: {}".format(words[0], error.strerror), hint) from error
-    except subprocess.TimeoutExpired as error:
-        raise OrchError("{} does not answer within {:g} s".format(words[0], limit), hint) from error
-    if done.returncode:
-        said = done.stderr.decode("utf-8", "replace").strip().splitlines()
-        text = said[-1] if said else "it ended with {}".format(done.returncode)
-        raise OrchError("{}: {}".format(words[0], text), hint)
-    return done.stdout.decode("utf-8", "replace")
-
-
-def named(name: str) -> Optional[str]:
-    """Return the id of the array with this name, ended ones too as long as Slurm remembers them; None: there is none.
+    local:
+        Where looks are noted that did not find it.
+    begun:
+        False: its attempt has not. Then less is at stake, for it finds its folder taken should it begin after all, and
+        two looks are enough in which the controller has listed all others of its array.
 
     Raises
     ------
     OrchError
         Slurm does not answer.
     """
-    found = _tasks(["squeue", "-h", "-r", "-t", "all", "-u", str(os.getuid()), "--name", name])
-    if found:
-        return found[0].id.partition("_")[0]
-    try:
-        told = run(["sacct", "-n", "-X", "-P", "-S", "now-2days", "--name", name, "-o", "JobID"])
-    except OrchError:  # no accounting: squeue's word must do
-        return None
-    return told.split("_", 1)[0].split("\n", 1)[0].strip() or None
+    seen = client.listing(shell=job.shell)
+    if seen.task(job.task, job.name) is None:
+        seen = client.listing(SOON, job.shell)  # it may have begun after the answer that we remember
+    row, told = seen.task(job.task, job.name), client.Told({})
+    if row is None or not row.alive:  # squeue may be a wrapper that answers from a cache: the controller counts more
+        told = client.witnesses(job.task.partition("_")[0], job.name, job.shell)
+        row = told.tasks.get(job.task) or row
+    if row is None:
+        return _absent(job, local, seen, told, begun)
+    if row.alive:
+        absences.found(local, job.task)
+        return Fate("held", row.state)
+    return Fate("free", row.state, "Slurm no longer has job {}: {}".format(job.task, row.state))
 
 
-def endings(array: str) -> Dict[str, str]:
-    """Return the states of all jobs of an array by id, ended ones too, as far as Slurm or its books remember them."""
-    for words in (
-        ["squeue", "-h", "-r", "-t", "all", "-j", array, "-o", "%i|%T"],
-        ["sacct", "-n", "-X", "-P", "-j", array, "-o", "JobID,State"],
-    ):
-        try:
-            rows = [line.split("|") for line in run(words).splitlines()]
-        except OrchError:  # squeue refuses ids that it has forgotten; sacct needs accounting
-            continue
-        if rows:
-            return {row[0].strip(): row[1].split(" ")[0] for row in rows if len(row) == 2}
-    return {}
+def _absent(job: Handle, local: HostFolder, seen: Listing, told: client.Told, begun: bool) -> Fate:
+    """Nobody tells of it. That counts where the controller says so itself, or has listed others of this user whole."""
+    if job.name and seen.is_unclear(job.task.partition("_")[0], job.name):
+        return Fate("unknown", "", "squeue prints the ids of its array in a way that cannot be read")
+    here = client.cluster(job.shell) if job.cluster else ""
+    if here != job.cluster:
+        return Fate("unknown", "", "it is in the cluster {}, and {} answers".format(job.cluster, here or "none"))
+    answered = told.unknown or told.whole or (any(other.alive for other in seen.tasks.values()) and not seen.torn)
+    if answered and absences.missed(local, job.task, listed=told.whole and not begun):
+        return Fate("free", "", "Slurm no longer has job {}: several looks missed it".format(job.task))
+    return Fate("unknown", "", "squeue does not list job {}, and nothing tells how it ended".format(job.task))
 
 
-def look(task: str) -> Tuple[str, str]:
+def handle(job: Any, shell: Shell = None) -> Handle:
+    """Return what names the job of Slurm in which an attempt runs."""
+    given = _given(job)
+    task, name, cluster = (str(given.get(key) or "") for key in ("job", "name", "cluster"))
+    return Handle(task, name, cluster, shell)
+
+
+def look(job: Handle, local: HostFolder) -> Tuple[str, str]:
     """Return the state of an attempt's lock as Slurm tells it: `held`, `free` or `unknown`, and the proof in words."""
     try:
-        if task in queue() or task in queue(0.0):  # it may have begun after the answer that we remember
-            return "held", ""
+        found = fate(job, local)
     except OrchError as error:
         return "unknown", error.message
-    how = endings(task).get(task, "")
-    how = "" if how in _GOING else how  # books that are behind: squeue has it no more
-    return "free", "Slurm no longer has job {}{}".format(task, ": " + how if how else "")
+    return found.lock, found.proof
 
 
 def ousted(task: str) -> str:
@@ -165,19 +150,11 @@ def ousted(task: str) -> str:
         found = said.findall(handle.read())
     if found:
         return found[-1].replace("DUE TO", "").strip().lower() or CANCELLED
-    state = endings(task).get(task, "")
-    return "its time limit is near" if state == "RUNNING" else state
-
-
-def cancel(tasks: List[str], signal: str = "") -> bool:
-    """End jobs, or send a signal to their watchers; False when Slurm does not take the order."""
-    if not tasks:
-        return True
     try:
-        run(["scancel", *(["--batch", "--signal=" + signal] if signal else []), *tasks])
+        row = client.listing(0.0).task(task) or client.witnesses(task.partition("_")[0]).tasks.get(task)
     except OrchError:
-        return False
-    return True
+        return ""
+    return "its time limit is near" if row and row.state == "RUNNING" else row.state if row else ""
 
 
 def task_of(job: Any) -> str:
@@ -219,13 +196,17 @@ def words(reason: str) -> str:
     return "{} (Slurm: {})".format(known, reason) if known else "Slurm: {}".format(reason)
 
 
-def array_limit() -> int:
-    """Return how many jobs one array may have (`MaxArraySize`); a careful number when Slurm does not tell."""
+def config(shell: Shell = None) -> "Tuple[int, str]":
+    """Return how many jobs one array may have (`MaxArraySize`; 0: no arrays) and the cluster's name.
+
+    A careful number and an empty name where Slurm does not tell.
+    """
     try:
-        found = re.search(r"^MaxArraySize\s*=\s*(\d+)", run(["scontrol", "show", "config"]), re.MULTILINE)
+        told = client.run(["scontrol", "show", "config"], shell=shell)
     except OrchError:
-        found = None
-    return max(1, int(found.group(1)) - 1) if found else 100
+        return 100, ""
+    found = re.search(r"^MaxArraySize\s*=\s*(\d+)\s*$", told, re.MULTILINE)
+    return max(0, int(found.group(1)) - 1) if found else 100, client.cluster_in(told)
 
 
 def capacity(partition: Optional[str] = None) -> "Tuple[int, int]":
@@ -236,22 +217,24 @@ def capacity(partition: Optional[str] = None) -> "Tuple[int, int]":
     OrchError
         Slurm does not answer.
     """
-    told = run(["sinfo", "-h", "-N", "-o", "%N|%c|%G", *(["-p", partition] if partition else [])])
-    nodes = {row[0]: row for row in (line.split("|") for line in told.splitlines()) if len(row) == 3}
+    told = client.run(["sinfo", "-h", "-N", "-o", "%N|%c|%G", *(["-p", partition] if partition else [])])
+    rows = [line.strip().split("|") for line in told.splitlines()]
+    nodes = {row[0]: row for row in rows if len(row) == 3 and re.match(r"\d+\+?\Z", row[1])}
     cards = sum(int(count) for row in nodes.values() for count in re.findall(r"gpu:(?:[^:,(]+:)?(\d+)", row[2]))
     return sum(int(row[1].rstrip("+")) for row in nodes.values()), cards
 
 
-def longest(partition: Optional[str] = None) -> Optional[int]:
+def longest(partition: Optional[str] = None, shell: Shell = None) -> Optional[int]:
     """Return the minutes that a job may take in a partition (None: the default one); None when Slurm does not say.
 
     Slurm's words are `infinite`, or `[days-]hours:minutes:seconds` without leading zeros (sinfo(1), `%l`).
     """
+    words = ["sinfo", "-h", "-o", "%R|%P|%l", *(["-p", partition] if partition else [])]
     try:
-        told = run(["sinfo", "-h", "-o", "%R|%P|%l", *(["-p", partition] if partition else [])])
+        told = client.run(words, shell=shell)
     except OrchError:
         return None
-    rows = [line.split("|") for line in told.splitlines() if line.count("|") == 2]
+    rows = [line.strip().split("|") for line in told.splitlines() if line.count("|") == 2]
     found = next((row[2] for row in rows if partition or row[1].endswith("*")), "")
     if found == "infinite":
         return _YEAR

@@ -12,7 +12,7 @@ from typing import Any, Dict, List, Mapping, Optional, Sequence
 
 from . import host, software
 from .errors import OrchError
-from .slurm import LIMIT, run
+from .slurm_client import LIMIT, run
 
 _FIELD = re.compile(r"(\w+)=(\S*)")
 _CARDS = re.compile(r"gpu:(?:([^:,(]+):)?(\d+)")
@@ -77,7 +77,9 @@ def _number(text: Any) -> Any:
 def _partitions(limit: float) -> List[Dict[str, Any]]:
     found: Dict[str, Dict[str, Any]] = {}
     for line in _told(["sinfo", "-h", "-o", "%R|%a|%l"], limit).splitlines():
-        name, up, time = [*line.split("|"), "", ""][:3]
+        if line.count("|") != 2:  # a wrapper's own words
+            continue
+        name, up, time = line.strip().split("|")
         empty: Dict[str, Any] = {"nodes": 0, "cpus": 0, "machines": [], "gpus": {}}
         found.setdefault(name, {"name": name, "up": up == "up", "time": time, **empty})
     for node in nodes(limit=limit):

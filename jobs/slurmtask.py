@@ -26,7 +26,7 @@ def main(folder: str) -> None:
     about = dict(read_json(os.path.join(folder, "array.json")) or {})
     os.umask(mask(about["home"]))
     with open(os.path.join(folder, "jobs.jsonl"), "rb") as handle:
-        job = json.loads(handle.read().splitlines()[int(os.environ["SLURM_ARRAY_TASK_ID"])])
+        job = json.loads(handle.read().splitlines()[_number()])
     own = HostFolder.of(about["id"]).path
     local = HostFolder(os.path.join(own, "slurm"))
     try:
@@ -34,14 +34,22 @@ def main(folder: str) -> None:
         replay_spool(local)
         stand_alone(WATCHER)
         attempt = Home(about["home"]).attempt(job["sweep"], job["id"], job["attempt"])
-        watcher.Watch(job, attempt, local, Lease([], _device(about["login"], job)), lambda word: None).run()
+        watcher.Watch(job, attempt, local, Lease([], _device(about, job)), lambda word: None).run()
     except (OrchError, OSError) as error:
         sys.exit("{}: {}".format(os.environ.get("SLURMD_NODENAME"), error))
 
 
-def _device(login: str, job: Dict[str, Any]) -> Dict[str, Any]:
-    task = "{SLURM_ARRAY_JOB_ID}_{SLURM_ARRAY_TASK_ID}".format(**os.environ)
-    given = {"job": task, "login": login, "node": os.environ.get("SLURMD_NODENAME", "")}
+def _number() -> int:
+    """Which task of its array we are; a job that is alone is the first."""
+    return int(os.environ.get("SLURM_ARRAY_TASK_ID") or 0)
+
+
+def _device(about: Dict[str, Any], job: Dict[str, Any]) -> Dict[str, Any]:
+    environ = os.environ
+    task = "{}_{}".format(environ.get("SLURM_ARRAY_JOB_ID"), _number()) if "SLURM_ARRAY_JOB_ID" in environ else ""
+    place = {"login": about["login"], "node": environ.get("SLURMD_NODENAME", "")}
+    named = {"name": about.get("name", ""), "cluster": environ.get("SLURM_CLUSTER_NAME", "")}
+    given = {"job": task or environ["SLURM_JOB_ID"], **place, **named}
     cpus = int(os.environ.get("SLURM_CPUS_PER_TASK") or job["resources"].get("cpus") or 1)
     return {"slot": 0, "cpus": cpus, "gpus": _cards(), "why": "Slurm gave it", "slurm": given}
 

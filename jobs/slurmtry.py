@@ -6,8 +6,9 @@ import contextlib
 import os
 from typing import TYPE_CHECKING, Any, Dict, Iterator, List, Mapping
 
-from . import envs, gpu, slurm, slurmparts
+from . import envs, gpu, slurm_options, slurmparts
 from .errors import OrchError, UsageError
+from .slurm_client import run, unsteered
 
 if TYPE_CHECKING:
     from .agent import Agent
@@ -30,15 +31,14 @@ def with_card(asked: Mapping[str, Any], wait: int) -> Iterator[List[str]]:
         Seconds after which srun gives up while no card is free.
     """
     name = "orch-setup.{}".format(os.urandom(8).hex())
-    own = {"job-name": name, "ntasks": 1, "gpus-per-node": 1, "immediate": wait}
+    own = {"job-name": name, "ntasks": 1, "immediate": wait}
     minutes = min(MINUTES, asked.get("time") or MINUTES)
-    given = {**{key: asked.get(key) for key in _KEYS}, "time": minutes, **(asked.get("options") or {}), **own}
-    kept = ((key, value) for key, value in given.items() if value not in (None, False))
+    given = {**{key: asked.get(key) for key in _KEYS}, "time": minutes, **slurm_options.merged({"gpus": 1}, asked)}
     try:
-        yield ["srun", *("--{}".format(key) if value is True else "--{}={}".format(key, value) for key, value in kept)]
+        yield [*unsteered(), "srun", *slurm_options.words({**given, **own})]
     finally:
         with contextlib.suppress(OrchError):  # of an srun that was killed something may be left
-            slurm.run(["scancel", "--name=" + name])
+            run(["scancel", "--user={}".format(os.getuid()), "--name=" + name])
 
 
 def cards_of_jobs(agent: Agent, asked: Mapping[str, Any]) -> Dict[str, Any]:

@@ -15,6 +15,7 @@ import time
 from typing import Any, Dict, Iterator, List, Optional
 
 from . import elf
+from .slurm_client import environment
 
 SHELL_LIMIT = 10.0  # seconds
 SLURM_LIMIT = 6.0  # seconds; a controller that is down lets its programs wait much longer
@@ -197,6 +198,7 @@ def _said(words: List[str], limit: float) -> Optional[str]:
             stderr=subprocess.STDOUT,
             timeout=limit,
             check=False,
+            env=environment(),
         )
     except OSError as error:
         return "{} cannot be started: {}".format(words[0], error.strerror)

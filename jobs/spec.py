@@ -67,6 +67,8 @@ class Resources:
         MiB of a card that it needs: jobs that say so share a card. None: a card is its own.
     memory_mb:
         Memory in MiB, or None when unknown.
+    gpu_type:
+        Kind of card, as Slurm names it (`h100`); None: any.
     time_limit_s:
         Seconds after which it is asked to stop, then killed; None: it may take as long as it takes.
     """
@@ -76,6 +78,7 @@ class Resources:
     memory_mb: Optional[int] = None
     time_limit_s: Optional[float] = None
     gpu_memory_mb: Optional[int] = None
+    gpu_type: Optional[str] = None
 
 
 @dataclass(frozen=True)
@@ -126,7 +129,10 @@ class JobSpec:
 
     def to_json(self) -> Dict[str, Any]:
         """Return the JSON object of `job.json`, without what the host adds (`attempt`, `claim`, `resume`)."""
-        parts = {"cell": _shallow(self.cell), "resources": _shallow(self.resources), "argv": list(self.argv)}
+        needs = _shallow(self.resources)
+        if self.resources.gpu_type is None:  # an orch that does not know the key reads the others
+            del needs["gpu_type"]
+        parts = {"cell": _shallow(self.cell), "resources": needs, "argv": list(self.argv)}
         return {"contract": CONTRACT, "id": self.id, **_shallow(self), **parts}
 
     @classmethod

@@ -8,7 +8,7 @@ import signal
 import time
 from typing import Any, Callable, Dict, Optional
 
-from . import host, liveness, slurm
+from . import host, liveness, queueing_shell, slurm, slurm_client
 from .atomic import patiently, read_json, write_json
 from .folder import HostFolder, RunFolder
 from .transient import may_pass
@@ -72,9 +72,9 @@ def wake(folder: RunFolder, local: HostFolder, first: bool = True) -> bool:
     others that might have come from it none is touched.
     """
     job = read_json(folder.job)
-    task = slurm.task_of(job)
-    if task:
-        return slurm.cancel([task], "TERM")
+    given = slurm.handle(job, queueing_shell.of(folder.home, job))
+    if given.task:
+        return slurm_client.cancel([given.task], given.name, "TERM", given.shell)
     identity = liveness.identity_of(folder, _claim(job), local)
     pid, started = liveness.named(identity, "watcher")
     if pid and host.is_alive(pid, started):

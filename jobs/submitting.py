@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any, Dict, List, Mapping, Optional, Set, Tuple
 
-from . import host, sweep_records
+from . import host, queueing_shell, sweep_records
 from .daemon import ensure_running
 from .errors import UsageError, disk_error
 from .events import EventWriter
@@ -72,6 +72,7 @@ def submit(
     try:
         with holding(agent.local.queue_lock):
             answers, due = _sort_out(agent, specs, jobs, set(again), floors or {})
+            due = queueing_shell.marked(agent.home, host.name(), due)
             for need in announce(agent.home, due, record):
                 if need.startswith("envs/"):
                     check_environment(os.path.join(agent.home.path, need), agent.home, agent.local)
@@ -98,12 +99,19 @@ def _check_cards(specs: List[JobSpec]) -> None:
     most = max((spec.resources.gpus for spec in specs if "slurm" not in spec.placement), default=0)
     if not most:
         return
-    from .gpu import look
+    from .gpu import common_kind, has_kind, look
 
     seen = look()
     if most > len(seen.cards):
         text = "a job needs {} GPUs, {} has {} ({})".format(most, host.name(), len(seen.cards), seen.reason)
         raise UsageError(text, "ask for fewer, or choose another host")
+    for kind in {spec.resources.gpu_type for spec in specs if "slurm" not in spec.placement} - {None}:
+        if not has_kind(str(kind), common_kind(seen.cards)):
+            text = "a job needs a GPU of the kind {}, {} has {}"
+            names = ", ".join(sorted({card.name for card in seen.cards}))
+            raise UsageError(
+                text.format(kind, host.name(), names), "choose another host, or resources: {gpu_type: ...}"
+            )
     share = max((spec.resources.gpu_memory_mb or 0 for spec in specs), default=0)
     largest = max((card.memory_total_mb or share for card in seen.cards), default=0)
     if share > largest:

@@ -15,6 +15,7 @@ from . import history, placement, price
 from .dispatch import LOCAL, Contact
 from .fleet import Fleet
 from .places import Place
+from .plan import Capacity
 from .planning import Prepared
 from .store import Index
 from .sweep import TRAINER
@@ -114,11 +115,17 @@ def _offers(index: Index, places: Mapping[str, Place], prepared: Prepared) -> li
 def _too_much(places: Mapping[str, Place], prepared: Prepared) -> UsageError:
     """More cards than any host has: the only need that a host cannot stretch."""
     wanted = max(spec.resources.gpus for made in prepared.plans.values() for spec in made.specs)
-    has = ", ".join(f"{place.shown} has {place.capacity().gpus}" for place in places.values())
+    kind = next((spec.resources.gpu_type for made in prepared.plans.values() for spec in made.specs), None)
+    has = ", ".join(f"{place.shown} has {_cards(place.capacity(), kind)}" for place in places.values())
     return UsageError(
-        f"a job needs {counted(wanted, 'GPU')}; {has}",
+        f"a job needs {counted(wanted, 'GPU')}{f' of the kind {kind}' if kind else ''}; {has}",
         "ask for fewer (resources: {gpus: N} in the sweep), or choose another host: orch hosts",
     )
+
+
+def _cards(room: Capacity, kind: str | None) -> str:
+    told = f" ({', '.join(room.kinds) or 'not of one kind'})" if kind and room.kinds is not None else ""
+    return f"{room.gpus}{told}"
 
 
 def _made_for(prepared: Prepared, due: Sequence[JobSpec], outcome: placement.Placed) -> tuple[JobSpec, ...]:

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from jobs import gpu
 from jobs.atomic import canonical
 from jobs.spec import JobSpec, Resources
 
@@ -158,6 +159,9 @@ def blocks_of(specs: Sequence[JobSpec]) -> list[Block]:
 def lanes(needs: Resources, capacity: Capacity) -> int:
     """Return how many jobs run side by side on a host; 0: none ever can."""
     side_by_side = max(1, capacity.cpus // max(1, needs.cpus))
+    kind, kinds = needs.gpu_type, capacity.kinds
+    if needs.gpus and kind and kinds is not None and not gpu.has_kind(kind, kinds):
+        return 0
     if needs.gpus:
         share = max(1, (capacity.card_mb or 0) // needs.gpu_memory_mb) if needs.gpu_memory_mb else 1
         side_by_side = min(side_by_side, capacity.gpus // needs.gpus * share)

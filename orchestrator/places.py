@@ -119,6 +119,11 @@ class Place(ABC):
         return ""
 
 
+def _kinds(told: Mapping[str, Any]) -> tuple[str, ...]:
+    """Kinds of card of a Slurm's partition: it gives the one that is asked for."""
+    return tuple(str(card["name"]) for card in told["cards"])
+
+
 class LocalPlace(Place):
     """This machine.
 
@@ -189,9 +194,10 @@ class LocalPlace(Place):
         """See `Place`."""
         if self.asked:
             cpus, gpus = map(int, self._told["slurm"])
-            return Capacity(cpus, gpus, self.settings.parallel)
+            return Capacity(cpus, gpus, self.settings.parallel, None, _kinds(self._told))
         cards = gpu.look().cards
-        return Capacity(limits.cpus().value or 1, len(cards), self.settings.parallel, gpu.smallest_mb(cards))
+        cpus = limits.cpus().value or 1
+        return Capacity(cpus, len(cards), self.settings.parallel, gpu.smallest_mb(cards), gpu.common_kind(cards))
 
     def room(self) -> tuple[str, Mapping[str, int | None]]:
         """See `Place`."""
@@ -340,9 +346,10 @@ class HostPlace(Place):
         """See `Place`."""
         if self.asked:
             cpus, gpus = map(int, self.told["slurm"])
-            return Capacity(cpus, gpus, self._settings.parallel)
+            return Capacity(cpus, gpus, self._settings.parallel, None, _kinds(self.told))
         cards = [gpu.Card(**card) for card in self.told["cards"]]
-        return Capacity(int(self.told["cpus"]), len(cards), self._settings.parallel, gpu.smallest_mb(cards))
+        kinds = gpu.common_kind(cards)
+        return Capacity(int(self.told["cpus"]), len(cards), self._settings.parallel, gpu.smallest_mb(cards), kinds)
 
     def room(self) -> tuple[str, Mapping[str, int | None]]:
         """See `Place`."""

@@ -108,13 +108,15 @@ class Pins:
 class Capacity(NamedTuple):
     """What the host has: cores and cards, and how many jobs a person wants side by side (None: as many as fit).
 
-    `card_mb` is the memory of the smallest card in MiB, or None where it is not known.
+    `card_mb` is the memory of the smallest card in MiB, or None where it is not known; `kinds` the kinds of card that
+    a job can ask for there, or None: nobody asked.
     """
 
     cpus: int = 1
     gpus: int = 0
     parallel: int | None = None
     card_mb: int | None = None
+    kinds: tuple[str, ...] | None = None
 
 
 class Selection(NamedTuple):
@@ -333,7 +335,9 @@ def _resources(sweep: SweepFile, jobs: int, capacity: Capacity, notes: list[str]
     if "time_limit_s" in given:
         notes.append(f"each job is asked to stop after {given['time_limit_s']:g} s: the sweep says so")
     memory, of_card = (int(given[key]) if given.get(key) else None for key in ("memory_mb", "gpu_memory_mb"))
-    return Resources(cpus, gpus, memory, given.get("time_limit_s"), of_card)
+    kind = str(given["gpu_type"]) if gpus and given.get("gpu_type") else None
+    limit = float(given["time_limit_s"]) if "time_limit_s" in given else None
+    return Resources(cpus, gpus, memory, limit, of_card, kind)
 
 
 def _shared(

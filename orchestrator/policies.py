@@ -66,8 +66,8 @@ def _actions() -> str:
     return "actions are: " + "; ".join(f"{name} ({text})" for name, text in ACTIONS.items())
 
 
-def resources(document: Document) -> dict[str, float]:
-    """Return what each job needs, numbers by name; `time_limit` becomes `time_limit_s`.
+def resources(document: Document) -> dict[str, float | str]:
+    """Return what each job needs, by name: numbers, and a kind of card; `time_limit` becomes `time_limit_s`.
 
     Raises
     ------
@@ -76,7 +76,9 @@ def resources(document: Document) -> dict[str, float]:
     """
     given = dict(document.value.get("resources", {}))
     limit = given.pop("time_limit", None)
-    found: dict[str, float] = {name: int(value) for name, value in given.items()}
+    found: dict[str, float | str] = {
+        name: str(value) if name == "gpu_type" else int(value) for name, value in given.items()
+    }
     if limit is None:
         return found
     most = seconds(limit)

@@ -25,7 +25,7 @@ _MORE = """    # shared_home: lab       # hosts that name the same word here hav
     # scratch: /scratch      # a folder on a disk of its own
     # quota: 200 GB          # what one user may fill of the home
     # scheduler: slurm       # default: none; jobs are handed to Slurm from there (it needs submitit in `python`)
-    # slurm: {partition: gpu, account: ours, time: 240}   # minutes; also qos, constraint, exclude, arch, options
+    # slurm: {partition: gpu, account: ours, time: 240}  # minutes; also qos, constraint, exclude, gpu_type ...
     # slurm: {partition: {x86_64: gpu, aarch64: gh}}      # a partition for each architecture; `python` may be so, too
 """
 

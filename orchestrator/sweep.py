@@ -84,7 +84,7 @@ class SweepFile:
     inputs: tuple[str, ...] = ()
     code: tuple[str, ...] = ()
     env: Mapping[str, str] = field(default_factory=dict)
-    resources: Mapping[str, float] = field(default_factory=dict)
+    resources: Mapping[str, float | str] = field(default_factory=dict)
     tuning: Mapping[str, int] = field(default_factory=dict)
     policy: Mapping[str, Any] = field(default_factory=dict)
     hosts: tuple[str, ...] = ()

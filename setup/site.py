@@ -22,6 +22,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Protocol
 
+from jobs import slurm_options
 from jobs.courtesy import Wishes, fits
 from jobs.errors import NotFound, SpecError
 from jobs.folder import valid_name
@@ -68,7 +69,8 @@ class Host:
     slurm:
         What jobs there ask Slurm for besides their resources: `partition` (a text, or one for each architecture:
         `{x86_64: gpu, aarch64: gh}`), `account`, `qos`, `constraint`, `exclude`, `arch` (of the partition, where Slurm
-        does not tell it rightly; texts), `time` (minutes) and `options`, a mapping of any other long options of sbatch.
+        does not tell it rightly; texts), `time` (minutes), `gpu_type` (the kind of card, as Slurm names it) and
+        `options`, a mapping of other long options of sbatch (`jobs.slurm_options` tells which are refused).
     shared_home:
         Hosts that name the same word here have one home.
     scratch:
@@ -143,7 +145,7 @@ class Host:
 _KEYS = tuple(item.name for item in fields(Host) if item.name != "name")
 _EXAMPLE = "nodal: {ssh: nodal}"
 _CHOICES = {"way": ("ssh", "paramiko", "fake"), "scheduler": ("none", "slurm")}
-_SLURM = ("partition", "account", "qos", "constraint", "exclude", "arch", "time", "options")
+_SLURM = ("partition", "account", "qos", "constraint", "exclude", "arch", "time", "gpu_type", "options")
 _ARCHS = ("x86_64", "aarch64")
 _WORDS = ("ssh", "address", "user", "jump")  # they stand on a command line of ours
 _WORD = re.compile(r"[A-Za-z0-9_.:%@,\[\]/+][A-Za-z0-9_.:%@,\[\]/+-]*")
@@ -331,6 +333,10 @@ def _check_slurm(document: Document, place: Place, item: Any) -> None:
         if not isinstance(value, kind) or isinstance(value, bool):
             words = {int: "minutes, a whole number", dict: "a mapping", str: "a text"}[kind]
             raise document.error((*place, key), f"must be {words}, not {value!r}", example)
+        if key == "gpu_type" and not slurm_options.is_type(value):
+            raise document.error((*place, key), f"cannot be a kind of card: {value!r}", "gpu_type: a100")
+    for trouble in slurm_options.troubles(item):
+        raise document.error((*place, "options", trouble.key), trouble.text, trouble.hint)
 
 
 def _check_archs(document: Document, place: Place, item: Mapping[str, Any], example: str) -> None:

@@ -12,7 +12,7 @@ import pytest
 from ground import until
 from standins.slurm import Cluster
 
-from jobs import arrays, handing, host, slurm
+from jobs import absences, arrays, handing, host, slurm_client
 from jobs.folder import Home, HostFolder
 from jobs.handing import Handing
 from jobs.holds import Holds
@@ -21,9 +21,11 @@ from jobs.queue import Entry
 
 @pytest.fixture
 def cluster(tmp_path: Path, program: Callable[[str, str], Path], monkeypatch: pytest.MonkeyPatch) -> Cluster:
-    """That Slurm in PATH; nothing is remembered of another one."""
-    monkeypatch.setattr(slurm, "_last", (float("-inf"), {}))
-    monkeypatch.setattr(slurm, "_silent", (float("-inf"), None))
+    """That Slurm in PATH; nothing is remembered of another one, and one look that misses a job proves that it left."""
+    slurm_client.forget_answers()
+    for name, value in (("LOOKS", 1), ("LISTED", 1), ("SPAN", 0.0), ("APART", 0.0)):
+        monkeypatch.setattr(absences, name, value)
+    monkeypatch.setattr(slurm_client, "SILENCE", 0.0)
     return Cluster(tmp_path / "cluster", program)
 
 
@@ -68,8 +70,9 @@ def test_as_many_as_are_admitted_then_as_many_as_leave(keeper: Handing, cluster:
 def test_an_array_that_is_too_large_is_halved_for_good(keeper: Handing, cluster: Cluster) -> None:
     cluster.set("refuse", "sbatch: error: Batch job submission failed: Invalid job array specification")
     keeper.tend()
-    assert cluster.sizes == [12, 6, 3, 1] and keeper.most == 1
+    assert cluster.sizes == [12, 6, 3, 1, 0] and keeper.most == 1 and keeper.single
     assert not keeper.arrays, "what was refused is forgotten"
+    assert "neither an array of one job nor a single one" in Holds(keeper.local).sweeps["s"].reason
 
 
 def test_what_is_refused_for_good_is_asked_once_and_held(keeper: Handing, cluster: Cluster) -> None:
@@ -97,6 +100,7 @@ def test_an_array_of_which_nothing_turns_up_is_asked_for_again(
     keeper.tend()
     assert cluster.sizes == [12] and [array.job for array in keeper.arrays] == [None]
     monkeypatch.setattr(handing, "UNSURE", 0.0)
+    keeper.tend()
     keeper.tend()
     assert cluster.sizes == [12] and len(cluster.tasks) == 12
 

@@ -1,4 +1,7 @@
-"""Any order of faults of Slurm, of sbatch and of the keeper: nothing is handed over twice at once, nothing is lost."""
+"""Any order of faults of Slurm, of squeue's answers, of sbatch and of the keeper: nothing comes twice, nothing is lost.
+
+Time stands still while faults come: no cached squeue lasts for minutes. It passes when they are over.
+"""
 
 from __future__ import annotations
 
@@ -12,9 +15,9 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
-from standins.slurm import Cluster
+from standins.slurm import ANSWERS, Cluster
 
-from jobs import arrays, attempt, handing, slurm
+from jobs import absences, arrays, attempt, handing, slurm, slurm_client
 from jobs.folder import Home, HostFolder
 from jobs.handing import Handing
 from jobs.holds import Holds
@@ -34,19 +37,24 @@ class Machine(RuleBasedStateMachine):
         base = Path(self.folder.name)
         self.patch.setenv("PATH", f"{base / 'bin'}{os.pathsep}{os.environ['PATH']}")
         for module, name, value in (
-            (slurm, "_last", (float("-inf"), {})),
-            (slurm, "_silent", (float("-inf"), None)),
-            (slurm, "SILENCE", 0.0),
-            (handing, "UNSURE", 0.0),
+            (slurm_client, "FRESH", 0.0),
+            (slurm_client, "SILENCE", 0.0),
+            (handing, "PUZZLED", 0.0),
             (handing, "AGAIN", 0.0),
+            (absences, "APART", 0.0),
         ):
             self.patch.setattr(module, name, value)
+        self.time_passes(False)
         self.cluster = Cluster(base / "cluster", self._program(base / "bin"))
         self.home, self.local = Home(str(base / "home")), HostFolder(str(base / "place"))
         Path(self.local.path).mkdir()
         self.entries: dict[Key, Entry] = {}
         self.cancelled: set[Key] = set()
         self.restart()
+
+    def time_passes(self, passes: bool) -> None:
+        self.patch.setattr(handing, "UNSURE", 0.0 if passes else 1e9)
+        self.patch.setattr(absences, "SPAN", 0.0 if passes else 1e9)
 
     @staticmethod
     def _program(folder: Path):  # type: ignore[no-untyped-def]
@@ -93,6 +101,28 @@ class Machine(RuleBasedStateMachine):
         if fault in ("silent", "down"):
             self.cluster.set(fault)
 
+    @rule(answers=st.sampled_from(ANSWERS))
+    def squeue_answers(self, answers: str) -> None:
+        """Injected: squeue leaves out rows, cuts or colours them, adds words, headers and other people's, or is old."""
+        self.cluster.set("answers", answers)
+
+    @rule(silent=st.booleans())
+    def controller_tells(self, silent: bool) -> None:
+        """Injected: scontrol, which is seldom a wrapper, tells of no job either."""
+        self.cluster.unset("controller")
+        if silent:
+            self.cluster.set("controller")
+
+    @precondition(lambda self: self.cluster.tasks)
+    @rule(data=st.data())
+    def begins(self, data: st.DataObject) -> None:
+        """A job begins, and goes on."""
+        task = data.draw(st.sampled_from(self.cluster.tasks))
+        key = self._key_of(task)
+        if key and not self._begun(key):
+            given = {"job": task, "login": "login", "name": self._name_of(task), "node": "n1"}
+            attempt.publish(self.home.attempt(*key), self.entries[key].job, {"slurm": given}, self.local)
+
     @precondition(lambda self: self.cluster.tasks)
     @rule(data=st.data(), what=st.sampled_from(["runs to its end", "cancelled", "forgotten", "fails"]))
     def job(self, data: st.DataObject, what: str) -> None:
@@ -102,7 +132,7 @@ class Machine(RuleBasedStateMachine):
     def _job(self, task: str, what: str) -> None:
         key = self._key_of(task)
         if what == "runs to its end":
-            if key:
+            if key and not self._begun(key):
                 attempt.publish(self.home.attempt(*key), self.entries[key].job, {}, self.local)
             self.cluster.leave(task, how="COMPLETED" if key else "FAILED")
         elif key and not self._begun(key):  # what runs is not of interest here: it is looked after by its watcher
@@ -111,12 +141,14 @@ class Machine(RuleBasedStateMachine):
 
     def _key_of(self, task: str) -> Key | None:
         """As `slurmtask` finds its job: the array's folder by its name, the line by the task's number."""
-        name = next(line.split("|")[2] for line in self._lines() if line.startswith(task + "|"))
-        path = Path(arrays.folder_of(self.home, "login"), name.rpartition(".")[2], "jobs.jsonl")
+        path = Path(arrays.folder_of(self.home, "login"), self._name_of(task).rpartition(".")[2], "jobs.jsonl")
         if not path.exists():
             return None
         job = json.loads(path.read_bytes().splitlines()[int(task.rpartition("_")[2])])
         return job["sweep"], job["id"], job["attempt"]
+
+    def _name_of(self, task: str) -> str:
+        return next(line.split("|")[2] for line in self._lines() if line.startswith(task + "|"))
 
     def _lines(self) -> list[str]:
         return (self.cluster.base / "tasks").read_text().splitlines()
@@ -130,11 +162,24 @@ class Machine(RuleBasedStateMachine):
             keys = [key for key in map(self._key_of, self.cluster.tasks) if key]
             assert len(keys) == len(set(keys)), keys
 
+    @invariant()
+    def nobody_who_lives_is_called_dead(self) -> None:
+        for task in self.cluster.tasks if hasattr(self, "cluster") else ():
+            key = self._key_of(task)
+            if key and self._begun(key):
+                folder = self.home.attempt(*key)
+                job = attempt.read_job(folder) or {}
+                if slurm.task_of(job) == task:
+                    assert attempt.evidence(folder, job, self.local).lock != "free", task
+
     def teardown(self) -> None:
         if not hasattr(self, "cluster"):
             return
         try:
             self.slurm_is("none")
+            self.squeue_answers("good")
+            self.controller_tells(False)
+            self.time_passes(True)
             for _ in range(ROUNDS):
                 self.look()
                 for task in self.cluster.tasks:

@@ -7,11 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from jobs import envs, slurm, slurmparts
+from jobs import envs, slurm, slurm_client, slurmparts
 from jobs.errors import OrchError
-from jobs.folder import Home
+from jobs.folder import Home, HostFolder
 
 Program = Callable[[str, str], Path]
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_remembered() -> None:
+    slurm_client.forget_answers()
 
 
 @pytest.mark.parametrize(
@@ -34,14 +39,17 @@ def test_one_squeue_serves_all_who_ask_and_its_silence_too(program: Program, tmp
         "squeue", f"#!/bin/sh\necho x >> {count}\necho '12_3|RUNNING|many.abc|None'\necho '12_4|PENDING|many.abc|A|B'"
     )
     program("sacct", "#!/bin/sh\nexit 1")
-    assert slurm.queue(0.0)["12_4"] == slurm.Task("12_4", "PENDING", "many.abc", "A|B")
-    assert slurm.look("12_3") == ("held", "") and len(count.read_text().split()) == 1
+    program("scontrol", "#!/bin/sh\nexit 1")
+    assert slurm_client.listing(0.0).tasks["12_4"] == slurm_client.Task("12_4", "PENDING", "many.abc", "A|B")
+    here = HostFolder(str(tmp_path / "place"))
+    assert slurm.look(slurm.Handle("12_3"), here) == ("held", "") and len(count.read_text().split()) == 1
     program("squeue", f"#!/bin/sh\necho x >> {count}\necho 'squeue: error: no controller' >&2\nexit 1")
-    assert slurm.look("12_9") == ("unknown", "squeue: squeue: error: no controller")
+    slurm_client.forget_answers()
+    assert slurm.look(slurm.Handle("12_9"), here) == ("unknown", "squeue: squeue: error: no controller")
     before = count.read_text()
-    assert slurm.look("12_9")[0] == "unknown" and count.read_text() == before, "not asked again at once"
+    assert slurm.look(slurm.Handle("12_9"), here)[0] == "unknown" and count.read_text() == before, "not asked at once"
     with pytest.raises(OrchError, match="no controller"):
-        slurm.queue(0.0)
+        slurm_client.listing(0.0)
 
 
 def test_cards_are_counted_once_for_each_node(program: Program) -> None:
@@ -64,7 +72,8 @@ def test_a_program_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch, t
     with pytest.raises(OrchError, match="sinfo cannot be started"):
         slurm.capacity()
     assert slurm.longest() is None
-    assert slurm.endings("1") == {} and not slurm.cancel(["1_0"]) and slurm.cancel([])
+    assert slurm_client.witnesses("1") == slurm_client.Told({})
+    assert not slurm_client.cancel(["1_0"]) and slurm_client.cancel([])
 
 
 @pytest.mark.parametrize(
