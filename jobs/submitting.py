@@ -72,7 +72,6 @@ def submit(
     try:
         with holding(agent.local.queue_lock):
             answers, due = _sort_out(agent, specs, jobs, set(again), floors or {})
-            due = queueing_shell.marked(agent.home, host.name(), due)
             for need in announce(agent.home, due, record):
                 if need.startswith("envs/"):
                     check_environment(os.path.join(agent.home.path, need), agent.home, agent.local)
@@ -134,7 +133,7 @@ def _sort_out(
         answers.append({"id": spec.id, "action": action, "attempt": number})
         if action == "queued":
             due.append({**job, "attempt": number, "resume": resume, "retry": None})
-    return answers, due
+    return answers, queueing_shell.marked(agent.home, host.name(), due)
 
 
 def _next_attempt(agent: Agent, spec: JobSpec, again: bool, floor: int) -> Tuple[str, int, Optional[str]]:
