@@ -105,6 +105,69 @@ def test_an_array_of_which_nothing_turns_up_is_asked_for_again(
     assert cluster.sizes == [12] and len(cluster.tasks) == 12
 
 
+def test_what_nobody_understands_is_held_with_slurms_words_after_a_few_tries(
+    keeper: Handing, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Injected: sbatch that always fails with words that nobody knows. Asked twice, looked for each time, then held."""
+    monkeypatch.setattr(handing, "PUZZLED", 0.0)
+    monkeypatch.setattr(handing, "AGAIN", 0.0)
+    cluster.set("refuse", "sbatch: error: your project has expired\nsbatch: error: Batch job submission failed: Oh")
+    back = [entry for _ in range(8) for entry in keeper.tend().back]
+    assert cluster.sizes == [12, 12] and len(back) == 12
+    reason = Holds(keeper.local).sweeps["s"].reason
+    assert "orch does not know why: sbatch: your project has expired; Batch job submission failed: Oh" in reason
+
+
+def test_a_limit_without_a_name_is_held_when_nothing_of_ours_is_in_slurm(
+    keeper: Handing, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Injected: sbatch that always says the general sentence. Jobs of ours are no reason: a person must look."""
+    monkeypatch.setattr(handing, "AGAIN", 0.0)
+    cluster.set("refuse", "sbatch: error: Batch job submission failed: Job violates accounting/QOS policy (job limit)")
+    for _ in range(handing.STALLS):
+        assert not Holds(keeper.local).sweeps
+        keeper.tend()
+    assert (
+        "orch does not know why: sbatch: Batch job submission failed: Job violates"
+        in Holds(keeper.local).sweeps["s"].reason
+    )
+
+
+def test_where_arrays_are_disabled_jobs_are_submitted_one_by_one(
+    keeper: Handing, cluster: Cluster, program: Callable[[str, str], Path]
+) -> None:
+    """A MaxArraySize of 0. Twelve single jobs, each found again by its own id and looked after like a task."""
+    program("scontrol", "#!/bin/sh\necho 'MaxArraySize = 0'\n")
+    keeper.tend()
+    assert cluster.sizes == [0] * 12 and all(task.isdigit() for task in cluster.tasks)
+    assert [array.tasks() for array in keeper.arrays] == [
+        array.tasks() for array in arrays.arrays(keeper.home, "login")
+    ]
+    cluster.leave(cluster.tasks[0], how="FAILED")
+    keeper.tend()
+    assert cluster.sizes == [0] and len(keeper.waiting) == 12
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "Welcome, job 7 is yours\nSubmitted batch job 101",
+        "\033[1mSubmitted batch job 101\033[0m",
+        "Submitted batch job 1,01",
+        "job 7",
+        "Submitted batch job 7\nSubmitted batch job 101",
+    ],
+)
+def test_the_id_is_taken_from_sbatchs_own_line_or_found_by_name(
+    keeper: Handing, cluster: Cluster, program: Callable[[str, str], Path], answer: str
+) -> None:
+    """Injected: sbatch's answer with a greeting, colours, separators, two ids, none. Never another number is taken."""
+    path = program("sbatch", (Path(cluster.base).parent / "bin" / "sbatch").read_text())
+    path.write_text(path.read_text().replace('print(f"Submitted batch job {job}")', f"print({answer!r})"))
+    keeper.tend()
+    assert [array.job for array in keeper.arrays] == ["101"] and cluster.sizes == [12]
+
+
 def test_sbatch_that_never_answers_is_ended_with_all_its_processes(
     keeper: Handing, cluster: Cluster, program: Callable[[str, str], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
