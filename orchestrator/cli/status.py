@@ -14,9 +14,11 @@ from ..config import Settings
 from ..naming import Names
 from ..progress import ORDER, counts_text, duration, measure, reasons, shown_name, shown_value
 from ..store import Index, JobRow, SweepRow
+from ..versions import split_version
 from ..words import counted, listed
 from .output import Output
 from .parser import Parser
+from .picking import whole_sweep
 
 EXAMPLES = """
 orch status
@@ -60,9 +62,13 @@ def run(args: Namespace, settings: Settings, out: Output) -> int:
 
 def _show(index: Index, names: Names, args: Namespace, out: Output) -> None:
     with index.snapshot():
-        asked = [names.find(args.sweep)] if args.sweep else list(names.rows)
+        title, number = split_version(args.sweep or "")
+        asked = [names.find(title)] if args.sweep else list(names.rows)
         full = asked if args.sweep or args.all else names.nearest()
         rows = {row.name: index.jobs(row.name) for row in (asked if out.json_mode else full)}
+        if number is not None:
+            jobs = whole_sweep(index, names, args.sweep)
+            rows[asked[0].name] = [job._replace(position=place) for place, job in enumerate(jobs)]
         seen = max(index.hosts_seen().values(), default=None)
     out.json({"as_of": seen, "sweeps": [_as_json(row, rows[row.name]) for row in asked if row.name in rows]})
     if out.json_mode:
@@ -142,7 +148,8 @@ def _watch(args: Namespace, settings: Settings, out: Output) -> int:
 
     with fresh_index(settings, [args.sweep] if args.sweep else None) as (fleet, index):
         names = Names.of(index, settings)
-        asked = [names.find(args.sweep)] if args.sweep else list(names.rows) if args.all else names.nearest()
+        title, _ = split_version(args.sweep or "")
+        asked = [names.find(title)] if args.sweep else list(names.rows) if args.all else names.nearest()
         for row in asked:
             if not measure(index.jobs(row.name), None, {}).over:
                 metric, steps = row.record.get("metric"), row.record.get("steps")

@@ -21,7 +21,7 @@ SELECT s.name, j.uid, j.label, j.names, j.position,
 FROM job j JOIN sweep s ON s.id = j.sweep_id
 LEFT JOIN attempt a ON a.id = j.latest_id
 LEFT JOIN attempt c ON c.id = j.counted_id
-WHERE (? IS NULL OR s.name = ?)
+{{}}
 ORDER BY s.id, j.position IS NULL, j.position, j.uid
 """  # the columns of JobRow, in its order
 
@@ -78,7 +78,8 @@ _NARROW = f"SELECT attempt_id, key_id, step, value FROM ({_OWNERS}) o CROSS JOIN
 
 def jobs(connection: sqlite3.Connection, sweep: str | None = None) -> list[JobRow]:
     """Return the jobs of one sweep, or of all, in the order of their sweep."""
-    rows = connection.execute(_JOBS, (sweep, sweep)).fetchall()
+    only, asked = ("", ()) if sweep is None else ("WHERE s.name = ?", (sweep,))  # one sweep is found by its key
+    rows = connection.execute(_JOBS.format(only), asked).fetchall()
     names = json.loads(f"[{','.join(row[3] for row in rows)}]")  # one parse of 1,000 texts: three times as fast
     return [JobRow._make((*row[:3], name, *row[4:])) for row, name in zip(rows, names, strict=True)]
 

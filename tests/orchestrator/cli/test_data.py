@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from jobs.folder import Home
+from jobs.folder import Home, valid_name
 from orchestrator.config import Settings
 from orchestrator.sweep import load_sweep
 
@@ -91,6 +91,10 @@ def test_init_writes_a_project_that_works(orch: Orch, here: Path) -> None:
     sweep = load_sweep(here / "sweeps/augmentations.yaml", here / "orch.yaml")
     assert (sweep.data, others) == (name, [])
     assert len(sweep.strategies) == 7
+    identity = Settings.of({}).project_id
+    assert valid_name(identity) and f"project: {identity} " in (here / "orch.yaml").read_text()
+    assert orch("init", "--force").code == 0
+    assert Settings.of({}).project_id == identity  # it stays the project that it is
 
 
 def test_init_never_writes_over(orch: Orch, here: Path) -> None:

@@ -153,6 +153,8 @@ def test_a_clone_is_the_same_project_and_a_copy_with_another_id_is_not(orch: Orc
 
 def test_the_wrong_folder_is_told_where_the_sweep_is(orch: Orch, stand: Stand, pair: Ground) -> None:
     stand("elsewhere")
+    shipped = orch("sweep", "augmentations", "--dry-run")  # the file that comes with orch, and it says so
+    assert shipped.code == 2 and "that comes with orch (" in shipped.err and "names no data" in shipped.err
     said = orch("sweep", "small")
     assert said.code == 3
     assert f"it was run from {pair.base / 'liver'}" in said.err and str(pair.base / "ducts") in said.err
@@ -255,6 +257,7 @@ def test_labels_mean_the_sweep_as_its_file_is_now(orch: Orch, ground: Ground) ->
         assert orch(words[0], "n=1@1", *words[1:]).code == 0, words
     ground.settle()
     assert "rate 2" in orch("logs", "n=2", "--sweep", "small@2").out
+    assert orch("status", "small@2").out.startswith("small  2 jobs: 2 done")
     assert {path.name for path in (ground.project / "fetched/small").iterdir()} == {"n=1", "n=1-version-1"}
     for number, rate in ((1, 3), (2, 2), (3, 5)):
         document = orch("report", "small", "--version", str(number), "--json").json
