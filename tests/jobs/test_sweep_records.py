@@ -13,9 +13,9 @@ from jobs import sweep_records
 from jobs.errors import NameTaken
 from jobs.folder import Home
 
-LIVER = {"id": "liver-3f9c", "declared": True, "name": "liver", "folders": ["/work/liver"]}
-DUCTS = {"id": "ducts-77aa", "declared": True, "name": "ducts", "folders": ["/work/ducts"]}
-PLAIN = {"id": "liver-0000", "declared": False, "name": "liver", "folders": ["/work/liver", "/old/liver"]}
+LIVER = {"id": "liver-3f9c", "declared": True, "name": "liver", "folders": ["/lab/liver"]}
+DUCTS = {"id": "ducts-77aa", "declared": True, "name": "ducts", "folders": ["/lab/ducts"]}
+PLAIN = {"id": "liver-0000", "declared": False, "name": "liver", "folders": ["/lab/liver", "/old/liver"]}
 
 
 def record(project: dict[str, Any] | None, *cells: str, **more: Any) -> dict[str, Any]:
