@@ -153,7 +153,8 @@ def publish(
     shell = {queueing_shell.KEY: asked.get(queueing_shell.KEY)}
     more = (single, cluster, queueing_shell.load(home, host, shell))
     array = Array(token, folder, name, time.time(), [entry.key for entry in entries], None, *more)
-    os.makedirs(aside, exist_ok=True)  # its name is ours alone
+    os.makedirs(base, exist_ok=True)
+    os.mkdir(aside, 0o755)  # its name is ours alone, and no colleague may change what our tasks run
     write_bytes(os.path.join(aside, "jobs.jsonl"), b"\n".join([*(entry.line for entry in entries), b""]))
     about = {"contract": CONTRACT, "name": name, "at": array.at, "keys": array.keys, "job": None}
     about.update({"home": home.path, "id": identity, "login": host, "single": single, "cluster": cluster, **shell})

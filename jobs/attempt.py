@@ -14,7 +14,7 @@ import shutil
 import time
 from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 
-from . import CONTRACT, begun, host, liveness, queueing_shell, slurm
+from . import CONTRACT, begun, host, liveness, ownership, queueing_shell, slurm
 from .aside import aside
 from .atomic import exists, file_sha256, move, patiently, read_bytes, read_json, sync_file, sync_folder, write_json
 from .errors import disk_error
@@ -99,13 +99,13 @@ def _lost_or_won(error: OSError, temporary: str, folder: RunFolder, token: str) 
 
 
 def write_plain(path: str, value: Any) -> None:
-    """Write a new JSON file that nobody reads yet (no temporary file, no sync)."""
-    with open(path, "w", encoding="utf-8") as handle:
+    """Write a new JSON file that nobody reads yet (no temporary file, no sync); its owner's alone to write."""
+    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644), "w", encoding="utf-8") as handle:
         handle.write(json.dumps(value, ensure_ascii=False))
 
 
 def _reserve(path: str) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT, 0o666)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT, 0o644)
     try:
         os.posix_fallocate(descriptor, 0, EXIT_SIZE)
     finally:
@@ -136,7 +136,7 @@ def record_exit(folder: RunFolder, record: Mapping[str, Any], local: HostFolder,
 
 def _write_exit(folder: RunFolder, record: Mapping[str, Any], sync: bool = True) -> None:
     data = _padded(record)
-    descriptor = os.open(folder.exit, os.O_WRONLY | os.O_CREAT, 0o666)
+    descriptor = os.open(folder.exit, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW, 0o644)
     try:
         if os.pwrite(descriptor, data, 0) < len(data):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), folder.exit)
@@ -184,7 +184,7 @@ def read_exit(folder: RunFolder, local: Optional[HostFolder] = None) -> Optional
     local:
         Where to look for one that the run folder could not take.
     """
-    record = _sound(_read_json(folder.exit))
+    record = _sound(_read_decisive(folder, folder.exit))
     if record is None and local is not None:
         spooled = _read_json(local.spooled(folder))
         record = _sound(spooled.get("record")) if isinstance(spooled, dict) else None
@@ -198,6 +198,24 @@ def _read_json(path: str) -> Optional[Any]:
         return None
 
 
+def _read_decisive(folder: RunFolder, path: str) -> Optional[Any]:
+    """A file by which an attempt is judged or run again: believed of the run folder's owner and of root only.
+
+    In a group's home a colleague can put one there: an end that did not happen would let a second attempt begin.
+    """
+    try:
+        read = patiently(lambda: ownership.read(path))
+        return json.loads(read.data) if read.uid in (0, os.stat(folder.path).st_uid) else None
+    except (OSError, ValueError, RecursionError):
+        return None
+
+
+def _brought(folder: RunFolder) -> Optional[Dict[str, Any]]:
+    """The proof of an end that came along by `orch handover`, or None."""
+    told = _read_decisive(folder, folder.ended)
+    return told if isinstance(told, dict) else None
+
+
 def _sound(record: Any) -> Optional[Dict[str, Any]]:
     """The record, when it has all that is judged by; else None."""
     if not isinstance(record, dict) or not isinstance(record.get("stopped"), bool):
@@ -209,7 +227,7 @@ def _sound(record: Any) -> Optional[Dict[str, Any]]:
 
 def read_job(folder: RunFolder) -> Optional[Dict[str, Any]]:
     """Return `job.json`, or None when it is missing or damaged."""
-    job = _read_json(folder.job)
+    job = _read_decisive(folder, folder.job)
     return job if isinstance(job, dict) else None
 
 
@@ -257,7 +275,7 @@ def evidence(folder: RunFolder, job: Mapping[str, Any], local: HostFolder) -> Ev
     record = read_exit(folder, local)
     if record and not record.get("began", True):
         return Evidence(attempt=False, stop=True, proof=str(record.get("why") or ""))
-    if record and goes_on(record) and not os.path.exists(folder.ended) and _is_at_work(folder, local):
+    if record and goes_on(record) and _brought(folder) is None and _is_at_work(folder, local):
         record = None  # its watcher is about to queue the next attempt: until then it counts as running
     lock, proof = ("unknown", "") if record else _lock(folder, job, local)
     if lock != "held":
@@ -289,7 +307,7 @@ def _silence(folder: RunFolder) -> str:
 def is_told(folder: RunFolder) -> bool:
     """Tell whether the run folder alone says how the attempt ended: no lock and no host need be asked."""
     record = read_exit(folder)
-    return os.path.exists(folder.ended) or (record is not None and not goes_on(record))
+    return _brought(folder) is not None or (record is not None and not goes_on(record))
 
 
 def _is_at_work(folder: RunFolder, local: HostFolder) -> bool:
@@ -307,8 +325,8 @@ def goes_on(record: Optional[Mapping[str, Any]]) -> bool:
 
 def _lock(folder: RunFolder, job: Mapping[str, Any], local: HostFolder) -> "tuple[str, str]":
     claim = claim_of(job)
-    brought = _read_json(folder.ended)
-    if isinstance(brought, dict):
+    brought = _brought(folder)
+    if brought is not None:
         return "free", str(brought.get("proof"))
     if slurm.task_of(job):
         return slurm.look(slurm.handle(job, queueing_shell.of(folder.home, job)), local)

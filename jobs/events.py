@@ -34,7 +34,7 @@ class EventWriter:
 
     def __init__(self, path: "str | os.PathLike[str]") -> None:
         before = read(path)
-        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_CLOEXEC", 0)
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0)
         self._file = os.open(path, flags, 0o666)
         tail = _read_from(path, before.offset)
         self._torn = bool(tail)

@@ -65,7 +65,7 @@ def say_why_not(job: Mapping[str, Any], log: str, error: Exception) -> None:
 
 def spawn(argv: List[str], environment: Dict[str, str], log: str) -> int:
     """Start a program in its own process group, output into its log; `posix_spawn` copies no page of ours."""
-    output = (os.POSIX_SPAWN_OPEN, 1, log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+    output = (os.POSIX_SPAWN_OPEN, 1, log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o666)
     return os.posix_spawn(
         _find(argv[0], environment),
         argv,

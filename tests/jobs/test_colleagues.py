@@ -214,3 +214,63 @@ def test_an_untrusted_queue_hides_nothing(group: Path) -> None:
     settle()
     assert as_user(BEN, lambda: truth(group)) == {"a": "done", "b": "done"}
     assert as_user(BEN, lambda: [entry.key for entry in Queue(agent(group).home, this_host.name()).waiting()]) == []
+
+
+def _forge(group: Path, name: str) -> None:
+    """Ana puts a record of an end beside ben's running attempt, or in its place."""
+    (folder,) = group.glob("runs/s/*/attempt-01")
+    record: dict[str, Any] = {
+        "status": 0,
+        "stopped": False,
+        "began": True,
+        "started": 1.0,
+        "ended": 2.0,
+        "failure": None,
+    }
+    if name == "job.json":
+        record = {**json.loads((folder / name).read_text()), "claim": {"host": this_host.name(), "boot_id": "before"}}
+    with contextlib.suppress(PermissionError):
+        (folder / name).write_text(json.dumps({**record, "contract": 1, "proof": "it is over"}))
+        if name != "ended.json":
+            raise AssertionError("a colleague may write into it")
+        return
+    (folder / name).unlink()
+    (folder / name).write_text(json.dumps({**record, "contract": 1}))
+
+
+@pytest.mark.parametrize("name", ["exit.json", "ended.json", "job.json"])
+def test_a_forged_end_begins_no_second_attempt(group: Path, open_ground: Path, name: str) -> None:
+    """Injected: 3 records of ana's by which ben's running attempt would have ended. Begun beside it: none."""
+    long = job("long", f"echo >> {open_ground}/began; while ! test -e {open_ground}/go; do sleep 0.05; done")
+    as_user(BEN, lambda: submit(group, long))
+    until((open_ground / "began").exists)
+    as_user(ANA, lambda: _forge(group, name))
+    said = as_user(BEN, lambda: truth(group)).get("long") if name != "job.json" else None
+    assert said in ("running", None)
+    assert as_user(BEN, lambda: submit(group, long)) != ["queued"]
+    (open_ground / "go").touch()
+    settle()
+    assert (open_ground / "began").read_text() == "\n"
+
+
+def test_no_record_or_log_is_written_through_a_colleagues_link(group: Path, open_ground: Path) -> None:
+    """Injected: ana puts links to a file of ben's in the place of his running job's records. Written to it: nothing."""
+    precious = open_ground / "bashrc"
+    precious.write_text("ben's own\n")
+    os.chown(precious, BEN, BEN)
+    script = f"echo >> {open_ground}/began; while ! test -e {open_ground}/go; do sleep 0.05; done; echo said"
+    as_user(BEN, lambda: submit(group, job("long", script)))
+    until((open_ground / "began").exists)
+
+    def link() -> None:
+        (folder,) = group.glob("runs/s/*/attempt-01")
+        for name in ("exit.json", "log.txt", "events.jsonl"):
+            with contextlib.suppress(FileNotFoundError):
+                (folder / name).unlink()
+            (folder / name).symlink_to(precious)
+
+    as_user(ANA, link)
+    (open_ground / "go").touch()
+    settle()
+    assert precious.read_text() == "ben's own\n"
+    assert as_user(BEN, lambda: truth(group)) == {"long": "done"}, "the record waits in the spool"
