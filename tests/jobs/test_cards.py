@@ -269,8 +269,10 @@ def test_who_locks_a_card_without_a_job_is_named(open_stand: Stand, open_ground:
 
 @needs_root
 @pytest.mark.parametrize("name", ["GPU-0", "GPU-0.000", "GPU-0.999", "GPU-0.planted"])
-@pytest.mark.parametrize("locked", [False, True])
-def test_a_planted_signature_makes_nobody_a_job(open_stand: Stand, open_ground: Path, name: str, locked: bool) -> None:
+@pytest.mark.parametrize(("locked", "need_mb"), [(False, 0), (True, 0), (False, 2048)])
+def test_a_planted_signature_makes_nobody_a_job(
+    open_stand: Stand, open_ground: Path, name: str, locked: bool, need_mb: int
+) -> None:
     """Injected: bob, who computes on a card that he does not hold, signs a lease file. Jobs beside him: none."""
     mine = folder_of(open_ground, os.getuid())
     make_common(mine.cards)
@@ -288,7 +290,7 @@ def test_a_planted_signature_makes_nobody_a_job(open_stand: Stand, open_ground: 
         until((open_ground / "planted").exists, what="bob has planted it")
         open_stand.come(bob)
         with pytest.raises(InUse, match=f"GPU 0 is used by {BOB}"):
-            Cards(mine).take(2)
+            Cards(mine).take(2, need_mb)
 
 
 @needs_root

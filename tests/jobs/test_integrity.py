@@ -32,6 +32,7 @@ def code(orch_home: Home) -> Path:
         os.utime(path, (1e9, 1e9))
     files = {str(path.relative_to(folder)): file_sha256(path) for path in sorted(folder.rglob("*.py"))}
     (folder / "__main__.py").write_text("main()\n")
+    os.utime(folder / "__main__.py", (1e9, 1e9))
     name = digest({"files": files, "main": "main()\n"})
     write_json(f"{orch_home.code}/{name}.json", {"contract": 1, "hash": name, "files": files})
     return folder.rename(Path(orch_home.code, name))
@@ -89,7 +90,8 @@ def its_list(code: Path) -> str:
     evil = edit(code)
     files = {str(path.relative_to(code)): file_sha256(path) for path in sorted(code.glob("pkg*/*.py"))}
     assert files[evil]
-    write_json(f"{code}.json", {"contract": 1, "hash": code.name, "files": files})
+    told = digest({"files": files, "main": "main()\n"})
+    write_json(f"{code}.json", {"contract": 1, "hash": told, "files": files})
     return "__main__.py"
 
 
