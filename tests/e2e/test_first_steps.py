@@ -49,7 +49,7 @@ def test_init_then_a_dry_run_from_a_fresh_folder(ground: Ground, volumes: Path) 
     assert planned.err.startswith("35 jobs = 7 strategies x 5 folds x 1 seed · data ducts (6 patients, split ")
     assert not Path(ground.home.runs).exists()
     origin = ground.orch("config", "--show-origin", "--json").json["data"]["origin"]
-    assert origin == "orch.yaml:2"
+    assert origin == "orch.yaml:3"
 
 
 def test_settings_and_where_they_come_from(ground: Ground, tmp_path: Path) -> None:
