@@ -95,7 +95,7 @@ def _follow(
     if decision.action in AGAIN:
         resume = folder.path if os.path.exists(folder.checkpoint("last")) else job.get("resume")
         after = next_job(job, kind, decision, resume, time.time())
-        Queue(folder.home, host.name()).add([slurm.avoiding(after, job) if kind in _OF_NODES else after])
+        Queue(folder.home, host.name(), local.home_id).add([slurm.avoiding(after, job) if kind in _OF_NODES else after])
 
 
 def _blame_host(folder: RunFolder, job: Mapping[str, Any], local: HostFolder, kind: str, evidence: str) -> None:

@@ -24,12 +24,11 @@ from .errors import NotFound, OrchError, UsageError, WireError, disk_error
 from .events import EventWriter, read
 from .folder import RunFolder
 from .frames import answer, requests
-from .holds import Holds
+from .home_identity import check, confirm
 from .homes import host_folder, mask, open_home
 from .lease import holding
 from .queue import Entry, Queue, waiting_everywhere
 from .state import ENDED, RUNNING, Verdict, judge
-from .waits import WAITS, Waits
 
 if TYPE_CHECKING:
     from .collector import Collector
@@ -58,6 +57,7 @@ class Agent:
         create: bool = True,
         courtesy: Optional[Dict[str, Any]] = None,
         trust: Optional[List[str]] = None,
+        expected: str = "",
     ) -> Reply:
         """Open (or make) an orch home on this host; replay what was spooled, see to the queue.
 
@@ -67,13 +67,16 @@ class Agent:
             How this user shares the cards from now on (`courtesy.Wishes`); None: as before.
         trust:
             Users whose environments this user's jobs may use (`integrity`); None: as before.
+        expected:
+            Id of the home that whoever asks knows at this path.
         """
-        self.home, identity = open_home(home, create)
+        self.home, identity = open_home(home, create, expected=expected)
         self.local = host_folder(self.home, identity["id"])
+        confirm(self.home, identity, self.local)
         kept.keep(os.path.dirname(self.local.path))
         os.umask(mask(self.home.path))
-        self.queue = Queue(self.home, host.name())
-        attempt.replay_spool(self.local)
+        self.queue = Queue(self.home, host.name(), self.local.home_id)
+        attempt.replay_spool(self.local, self.home)
         for path, said in ((self.local.wishes, courtesy), (self.local.trust, trust)):
             if said is not None and said != (read_json(path) or type(said)()):
                 write_json(path, said, sync=False)
@@ -133,7 +136,7 @@ class Agent:
         reads may forget a chunk before the next. The final answer holds what stands in the journal after the byte
         offset `journal`; or it is `{"again": true}`, alone: ask anew, without `since`.
         """
-        attempt.replay_spool(self.local)
+        attempt.replay_spool(self.local, self.home)
         keeper = self._rouse()
         collector = self._collecting(known, others, since)
         if collector is None:
@@ -154,6 +157,7 @@ class Agent:
         if journal is not None:
             lines = read(self.home.journal, journal)
             told = {"lines": lines.events, "offset": lines.offset}
+        check(self.home, self.local.home_id)  # what was not found proves nothing when the home went away meanwhile
         place = {"keeper": keeper, "host": host.name(), "t": time.time()}
         self.collector, self.failed = collector, False
         return {"journal": told, "since": collector.since, "stamps": now, **place}
@@ -264,29 +268,6 @@ class Agent:
         """Tell whether the other end has closed the connection (or asks again before it has our answer)."""
         return bool(select.select([self.source], [], [], 0)[0])
 
-    def show(self, sweep: str, job: str) -> Reply:
-        """Everything about one job: each attempt's specification, verdict, records and files (name, bytes)."""
-        found = []
-        for folder in self.home.attempts(sweep, job):
-            spec, verdict = attempt.read_job(folder) or {}, self.verdict(folder)
-            place = attempt.place_of(spec, self.local)
-            ending = {"exit": attempt.read_exit(folder, place), "result": attempt.read_result(folder)[1]}
-            files = {"files": _sizes(folder.path), "path": folder.path}
-            found.append({"spec": spec, "verdict": verdict.to_json(), **files, **ending})
-        queued = [entry.job for entry in self.queue.waiting() if entry.key[:2] == (sweep, job)]
-        held = next(filter(None, map(Holds(self.local).why, queued)), "")
-        waits = self._waits(queued) or next(filter(None, map(Waits(self.local).why, queued)), "")
-        return {"attempts": found, "queued": queued, "held": held, "waits": waits}
-
-    def _waits(self, queued: List[Dict[str, Any]]) -> str:
-        """Why a job waits for Slurm, in words; empty where it waits for a slot of ours."""
-        if not queued or "slurm" not in (queued[0].get("placement") or {}):
-            return ""
-        from .handing import why_waits
-
-        job = queued[0]
-        return WAITS + why_waits(self.home, self.local, host.name(), (job["sweep"], job["id"], job["attempt"]))
-
     def note(self, sweep: str, job: Optional[str], kind: str, text: str) -> Reply:
         """Add a note or a tag to the journal of the orch home."""
         with holding(self.local.queue_lock):
@@ -295,16 +276,6 @@ class Agent:
             journal.sync()
             journal.close()
         return {}
-
-
-def _sizes(path: str) -> Dict[str, int]:
-    sizes = {}
-    for name in sorted(os.listdir(path)):
-        try:
-            sizes[name] = os.lstat(os.path.join(path, name)).st_size
-        except FileNotFoundError:  # a temporary file that was just put into place
-            continue
-    return sizes
 
 
 def _blocks(path: str, offset: int) -> Iterator[bytes]:
@@ -318,13 +289,15 @@ def _blocks(path: str, offset: int) -> Iterator[bytes]:
 
 TRUTHS = ("truths", "survived")
 SERVERS = ("vscode_look", "vscode_reset", "vscode_shelves", "vscode_purge")
+HOMES = ("new_home", "adopt_home")
 LOCAL = ("vscode_local", "vscode_make_local", "vscode_undo_local")
 
 # Verbs by name. An empty text: a method of `Agent`. Else the module of `jobs` with `def <verb>(agent, ...)`, which is
 # imported when it is asked for, so that a contact which does not need it does not wait for it.
 VERBS: Dict[str, str] = {
-    **dict.fromkeys(("open", "probe", "collect", "stop", "log", "show", "note"), ""),
+    **dict.fromkeys(("open", "probe", "collect", "stop", "log", "note"), ""),
     "submit": "submitting",
+    "show": "inspection",
     **dict.fromkeys(("withdraw", "declare_dead"), "moving"),
     **dict.fromkeys(("brief", "take_code", "take_patch"), "briefing"),
     **dict.fromkeys(("register_data", "make_split"), "registering"),
@@ -340,11 +313,12 @@ VERBS: Dict[str, str] = {
     **dict.fromkeys(("release", "courtesies"), "releasing"),
     **dict.fromkeys(("files_of", "send", "missing"), "sending"),
     **dict.fromkeys(LOCAL, "vscode_local"),
+    **dict.fromkeys(HOMES, "home_choice"),
     **dict.fromkeys(("gc_look", "gc_park", "gc_parked", "gc_empty", "gc_restore"), "gc"),
     **dict.fromkeys(("handover_proofs", "handover_look", "handover"), "handover"),
 }
 EARLY = ("environments", "survey", "ask_program", "cards_of_jobs")  # what is asked before a home is made
-HOMELESS = ("open", "probe", *TRUTHS, *SERVERS, *LOCAL, *EARLY)  # need no open home
+HOMELESS = ("open", "probe", *TRUTHS, *SERVERS, *LOCAL, *HOMES, *EARLY)  # need no open home
 
 
 def _verb(agent: Agent, name: str) -> Callable[..., Any]:
@@ -353,6 +327,8 @@ def _verb(agent: Agent, name: str) -> Callable[..., Any]:
         raise UsageError(text, "use the same orch on both ends")
     if name not in HOMELESS and not hasattr(agent, "queue"):
         raise UsageError("this agent has no orch home yet", "ask it to open one first")
+    if name not in HOMELESS:
+        check(agent.home, agent.local.home_id)
     if not VERBS[name]:
         return getattr(agent, name)  # type: ignore[no-any-return]
     module = importlib.import_module("." + VERBS[name], __package__)

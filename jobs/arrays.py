@@ -32,6 +32,7 @@ from .atomic import move, read_json, write_bytes, write_json
 from .envs import architecture
 from .errors import OrchError
 from .folder import Home
+from .home_identity import make_folder
 from .host import stranger
 from .queue import Entry, Key
 from .slurm_client import Shell
@@ -153,7 +154,7 @@ def publish(
     shell = {queueing_shell.KEY: asked.get(queueing_shell.KEY)}
     more = (single, cluster, queueing_shell.load(home, host, shell))
     array = Array(token, folder, name, time.time(), [entry.key for entry in entries], None, *more)
-    os.makedirs(base, exist_ok=True)
+    make_folder(home, base, identity)
     os.mkdir(aside, 0o755)  # its name is ours alone, and no colleague may change what our tasks run
     write_bytes(os.path.join(aside, "jobs.jsonl"), b"\n".join([*(entry.line for entry in entries), b""]))
     about = {"contract": CONTRACT, "name": name, "at": array.at, "keys": array.keys, "job": None}
@@ -318,7 +319,7 @@ def ship(home: Home, host: str) -> str:
     data = packed.getvalue()
     path = os.path.join(folder_of(home, host), "jobs-{}.zip".format(hashlib.sha256(data).hexdigest()[:16]))
     if not os.path.exists(path):
-        os.makedirs(os.path.dirname(path), exist_ok=True)
+        make_folder(home, os.path.dirname(path))
         write_bytes(path, data)
     return path
 

@@ -17,8 +17,9 @@ from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 from . import CONTRACT, begun, host, liveness, ownership, queueing_shell, slurm
 from .aside import aside
 from .atomic import exists, file_sha256, move, patiently, read_bytes, read_json, sync_file, sync_folder, write_json
-from .errors import disk_error
-from .folder import HostFolder, RunFolder
+from .errors import HomeMismatch, HomeMissing, disk_error
+from .folder import Home, HostFolder, RunFolder
+from .home_identity import check, make_folder
 from .lease import is_held
 from .policy import AGAIN
 from .state import Evidence
@@ -53,6 +54,8 @@ def publish(
     ------
     DiskError
         It cannot be written.
+    HomeMissing, HomeMismatch
+        The home of `local` does not stand there: nothing was made.
     """
     token = os.urandom(8).hex()
     temporary = aside(folder.path)
@@ -61,8 +64,8 @@ def publish(
     if processes:
         claim["processes"] = dict(processes)
     try:
-        patiently(lambda: _fill(RunFolder(temporary), {**job, "attempt": folder.attempt, "claim": claim}))
-        begun.note(folder)
+        patiently(lambda: _fill(RunFolder(temporary), {**job, "attempt": folder.attempt, "claim": claim}, local))
+        begun.note(folder, local.home_id)
     except OSError as error:
         shutil.rmtree(temporary, ignore_errors=True)
         raise disk_error(error, folder.path) from error
@@ -73,9 +76,9 @@ def publish(
     return True
 
 
-def _fill(folder: RunFolder, job: Mapping[str, Any]) -> None:
+def _fill(folder: RunFolder, job: Mapping[str, Any], local: HostFolder) -> None:
     """Its name is ours alone: whatever is there, we have made."""
-    os.makedirs(folder.path, exist_ok=True)
+    make_folder(folder.home, folder.path, local.home_id)
     write_plain(folder.job, job)
     _reserve(folder.exit)
     os.close(os.open(folder.log, os.O_WRONLY | os.O_CREAT, 0o666))  # a full disk may refuse it later
@@ -126,8 +129,9 @@ def record_exit(folder: RunFolder, record: Mapping[str, Any], local: HostFolder,
         Neither takes it.
     """
     try:
+        check(folder.home, local.home_id)
         _write_exit(folder, record, sync)
-    except OSError:
+    except (OSError, HomeMissing, HomeMismatch):
         os.makedirs(local.spool, 0o750, exist_ok=True)
         as_recorded = json.loads(_padded(record))  # whoever reads it here sees what will stand in the run folder
         write_json(local.spooled(folder), {"folder": folder.path, "record": as_recorded})
@@ -146,23 +150,20 @@ def _write_exit(folder: RunFolder, record: Mapping[str, Any], sync: bool = True)
         os.close(descriptor)
 
 
-def replay_spool(local: HostFolder) -> int:
-    """Bring spooled exit records to their run folders; return how many arrived."""
+def replay_spool(local: HostFolder, home: Home) -> int:
+    """Bring spooled exit records to their run folders, in the home where it stands now; return how many arrived."""
     arrived = 0
     for name in sorted(os.listdir(local.spool)) if os.path.isdir(local.spool) else []:
         path = os.path.join(local.spool, name)
         try:
             spooled = dict(_read_json(path) or {})
-            _write_exit(RunFolder(spooled["folder"]), spooled["record"])
+            named = RunFolder(spooled["folder"])
+            check(home, local.home_id)
+            _write_exit(home.attempt(named.sweep, named.job_id, named.attempt), spooled["record"])
             os.unlink(path)
             arrived += 1
-        except (
-            OSError,
-            TypeError,
-            ValueError,
-            KeyError,
-        ):  # the disk is still full, its folder is away, or it is half written
-            continue
+        except (OSError, HomeMissing, HomeMismatch, TypeError, ValueError, KeyError):
+            continue  # the disk is still full, its folder is away, or it is half written
     return arrived
 
 

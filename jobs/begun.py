@@ -16,13 +16,14 @@ from typing import Dict, FrozenSet, List, Mapping, Optional, Tuple
 from . import host
 from .atomic import exists, forget
 from .folder import Home, RunFolder, listing
+from .home_identity import make_folder
 
 Key = Tuple[str, str, int]  # sweep, job id, attempt
 LATELY = 600.0  # seconds: names are believed for one minute, and clocks differ
 Told = Dict[str, int]  # bytes of each list that were read, by `<host>/<file>`
 
 
-def note(folder: RunFolder) -> None:
+def note(folder: RunFolder, home_id: str = "") -> None:
     """Write down that an attempt is about to appear.
 
     Raises
@@ -31,7 +32,7 @@ def note(folder: RunFolder) -> None:
         The disk refuses it; the attempt must not appear.
     """
     line = "{} {} {}\n".format(folder.sweep, folder.job_id, folder.attempt).encode()
-    descriptor = _open(folder.home.begun(host.name()))
+    descriptor = _open(folder.home, home_id)
     try:
         if os.write(descriptor, line) < len(line):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), folder.home.begun(host.name()))
@@ -39,15 +40,16 @@ def note(folder: RunFolder) -> None:
         os.close(descriptor)
 
 
-def _open(parent: str) -> int:
+def _open(home: Home, home_id: str) -> int:
     """Open this boot's list for appending; whoever makes one deletes those of earlier boots."""
+    parent = home.begun(host.name())
     boot, names = host.boot_id(), listing(parent)
     for name in sorted(name for name in names if name.startswith(boot)):
         try:
             return os.open(os.path.join(parent, name), os.O_WRONLY | os.O_APPEND)
         except FileNotFoundError:  # somebody has just deleted it
             continue
-    os.makedirs(parent, exist_ok=True)
+    make_folder(home, parent, home_id)
     path = os.path.join(parent, "{}-{}".format(boot, os.urandom(4).hex()))
     descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)  # the name is ours alone
     for name in names:
@@ -56,13 +58,13 @@ def _open(parent: str) -> int:
     return descriptor
 
 
-def ends(home: Home, others: FrozenSet[str]) -> Optional[Told]:
+def ends(home: Home, others: FrozenSet[str], home_id: str = "") -> Optional[Told]:
     """Return how long every list is now, except those of `others` (hosts that are asked themselves).
 
     None where this host cannot keep a list: its disk is full, or not writable.
     """
     try:
-        os.close(_open(home.begun(host.name())))  # after a boot it is new, and so not as it was
+        os.close(_open(home, home_id))  # after a boot it is new, and so not as it was
         return {
             "{}/{}".format(machine, name): os.stat(os.path.join(home.begun(machine), name)).st_size
             for machine in home.begun_hosts()

@@ -13,6 +13,7 @@ from .asking import unpack
 from .atomic import file_sha256, move, read_json, write_bytes, write_json
 from .errors import ContractError, DataError, disk_error
 from .folder import Home
+from .home_identity import make_folder
 from .homes import mask
 from .uses import date
 
@@ -133,7 +134,7 @@ def take_code(
     target = os.path.join(agent.home.code, hash)
     beside = aside(target)
     try:
-        os.makedirs(agent.home.code, exist_ok=True)
+        make_folder(agent.home, agent.home.code, agent.local.home_id)
         if not date(target):
             write_json(target + ".json", {"contract": CONTRACT, "hash": hash, "files": dict(files)})
             unpack(pack, beside)
@@ -158,7 +159,7 @@ def take_patch(agent: Agent, name: str, text: str) -> Reply:
     """
     path = os.path.join(agent.home.code, os.path.basename(name))
     try:
-        os.makedirs(agent.home.code, exist_ok=True)
+        make_folder(agent.home, agent.home.code, agent.local.home_id)
         write_bytes(path, text.encode())
     except OSError as error:
         raise disk_error(error, path) from error

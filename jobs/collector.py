@@ -77,13 +77,15 @@ class Collector:
 
     def follows(self) -> bool:
         """Tell whether the lists of begun attempts lead on from what the index has followed."""
-        now = begun.ends(self.home, self._others)
+        now = begun.ends(self.home, self._others, self.local.home_id)
         return now is not None and self._since is not None and begun.between(self.home, self._since, now) is not None
 
     def reports(self, sweeps: Optional[List[str]] = None) -> Iterator[Dict[str, Any]]:
         """Yield a report for each attempt that has something new, then for each new entry in the queue."""
         only = None if sweeps is None or self.since is not None else frozenset(sweeps)
-        now = begun.ends(self.home, self._others)  # first: what begins meanwhile is for the next look
+        now = begun.ends(
+            self.home, self._others, self.local.home_id
+        )  # first: what begins meanwhile is for the next look
         noted = self._noted(now, only)
         late: Optional[List[Key]] = [key for key in noted or () if not self._there(key)]
         if noted is None:

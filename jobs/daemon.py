@@ -10,8 +10,10 @@ from typing import BinaryIO, NoReturn, Optional
 
 from . import arrays, host, watcher
 from .aftermath import settle
-from .errors import OrchError
+from .attempt import replay_spool
+from .errors import HomeMismatch, HomeMissing, OrchError
 from .folder import Home, HostFolder
+from .home_identity import is_deleted, moved_to
 from .homes import mask
 from .keeper import DISK_WAIT, Keeper
 from .lease import holding, is_held, take
@@ -26,6 +28,8 @@ START_TRIES = 3  # a keeper that is killed before it has started anything is sta
 READY_WAIT = 10.0  # seconds that a new keeper may take to come up
 FORK_WAITS = (0.05, 0.2, 1.0, 2.0)  # seconds between tries to fork while a command waits for it
 ORPHAN_TRIES = 40  # tries of a watcher without a keeper: about half an hour
+AWAY_MOST = 7 * 86400.0  # seconds for which a disk that is away is waited for
+DELETED_MOST = 300.0  # ... and a home that was deleted or renamed: whoever opens it at its new place starts a keeper
 RESTARTS = 20  # times that a keeper that did nothing in between begins anew after a fault of its own
 LIVED = 60.0  # seconds after which a keeper counts as one that worked
 
@@ -137,38 +141,53 @@ def _live(home: Home, local: HostFolder, tell: int) -> NoReturn:
 
 
 def _work_on(home: Home, local: HostFolder, lock: int, tell: BinaryIO) -> None:
-    """Serve until the queue is empty, beginning anew after each fault: a disk's for ever, one of ours so many times."""
-    backoff, faults = Backoff(DISK_WAIT, 60.0), 0
+    """Serve until the queue is empty, beginning anew after each fault: a disk's for a week, ours so many times."""
+    backoff, faults, worked_at = Backoff(DISK_WAIT, 60.0), 0, time.time()
     while True:
+        home = moved_to(home, local)
         began = time.monotonic()
         error = _work(home, local, lock, tell)
         if error is None:
             return
         if time.monotonic() - began > LIVED:
             backoff.reset()
-            faults = 0
-        faults += not isinstance(error, OSError)
-        if faults > RESTARTS:
+            faults, worked_at = 0, time.time()
+        faults += not isinstance(error, (OSError, HomeMissing, HomeMismatch))
+        most = DELETED_MOST if is_deleted(home, local) else AWAY_MOST
+        if faults > RESTARTS or time.time() - worked_at > most:
             _tell(local, "the keeper has given up ({}); the next orch command starts another".format(error))
             return
         wait = backoff.next()
         log("the keeper begins anew in {:.0f} s: {}".format(wait, error))
         _tell(local, "the keeper begins anew: {}".format(error))
         close_all_but({0, 1, 2, lock})
-        time.sleep(wait)
+        _wait_for_bell(local.wake, wait)
+
+
+def _wait_for_bell(path: str, seconds: float) -> None:
+    """Wait, but no longer than until a command asks for a keeper: it may know that the home has moved, or is back."""
+    try:
+        wake = os.open(path, os.O_RDWR | os.O_NONBLOCK)
+    except OSError:
+        time.sleep(seconds)
+        return
+    select.select([wake], [], [], seconds)
+    os.close(wake)
 
 
 def _work(home: Home, local: HostFolder, lock: int, tell: BinaryIO) -> Optional[Exception]:
-    """Serve until the queue is empty; return what went wrong when the keeper must begin anew (ESTALE, EIO, a fault).
+    """Serve until the queue is empty; return why the keeper must begin anew (ESTALE, its home is away, a fault).
 
     To the watchers it is as if their keeper had been killed; there may be none that could start another one.
     """
     keeper = None
     try:
         keeper = Keeper(home, local, lambda: _succeed(home, local))
+        replay_spool(local, home)
         keeper.run(lock, tell)
     except Exception as error:
-        log_trouble()
+        if not isinstance(error, OrchError):  # those say all there is to say
+            log_trouble()
         if keeper:
             keeper.let_go()
         tell.close()

@@ -6,11 +6,13 @@
     |   +-- NameTaken                     ... or of a sweep's name that is another's
     +-- NotFound                 exit 3   no such sweep, job, data set or host
     |   +-- NoHome                        ... or no orch home, where none was to be made
+    |   +-- HomeMissing                   ... or not the orch home that is known to be there
     +-- AccessError              exit 4   authentication or host key
     +-- Unreachable              exit 5   the host does not answer
     +-- Findings                 exit 6   it ran well, and found something
     +-- DataError                exit 1   images or masks that cannot be used
     +-- ContractError            exit 1   a run folder that breaks the contract
+    |   +-- HomeMismatch                  ... or another orch home than the one expected, or a copy
     +-- WireError                exit 1   the two ends of the wire do not understand each other
     +-- DiskError                exit 1   a disk is full, over quota or not writable
 
@@ -82,6 +84,12 @@ class NoHome(NotFound):
     code = "NO_HOME"
 
 
+class HomeMissing(NotFound):
+    """The orch home that is known to be at a path is not there: its disk is away, or it was moved."""
+
+    code = "HOME_MISSING"
+
+
 class AccessError(OrchError):
     """A host refuses us, or we refuse its key."""
 
@@ -115,6 +123,12 @@ class ContractError(OrchError):
     code = "BAD_RUN_FOLDER"
 
 
+class HomeMismatch(ContractError):
+    """Another orch home stands at a path than the one expected, or a copy of one."""
+
+    code = "HOME_MISMATCH"
+
+
 class WireError(OrchError):
     """The two ends of the wire do not understand each other."""
 
@@ -137,11 +151,13 @@ _TREE = {
         NameTaken,
         NotFound,
         NoHome,
+        HomeMissing,
         AccessError,
         Unreachable,
         Findings,
         DataError,
         ContractError,
+        HomeMismatch,
         WireError,
         DiskError,
     )

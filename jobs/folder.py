@@ -20,11 +20,12 @@ from __future__ import annotations
 
 import os
 import re
-import stat
 from typing import Iterator, NamedTuple, Optional
 
 from .atomic import patiently
+from .local_root import own_root, temporary_folder
 
+SLURM_FOLDER = "slurm"  # the host-local folder of what Slurm runs, below that of the home
 _ATTEMPT = re.compile(r"attempt-(\d{2,})\Z")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,99}\Z")
 
@@ -244,8 +245,19 @@ class HostFolder(NamedTuple):
 
         Where somebody else has taken its name, it is the folder beside it that we have made (`own_root`).
         """
-        root = os.environ.get("ORCH_LOCAL") or ("/var/tmp" if os.name == "posix" else _temporary())
+        root = os.environ.get("ORCH_LOCAL") or ("/var/tmp" if os.name == "posix" else temporary_folder())
         return cls(os.path.join(own_root(root), home_id))
+
+    @property
+    def home_id(self) -> str:
+        """Id of the orch home to which this folder belongs (behind Slurm there is one more below it)."""
+        name = os.path.basename(self.path)
+        return os.path.basename(os.path.dirname(self.path)) if name == SLURM_FOLDER else name
+
+    @property
+    def place(self) -> str:
+        """Where this host saw the home last (`home_identity.Place`)."""
+        return os.path.join(self.path, "place.json")
 
     @property
     def keeper_lock(self) -> str:
@@ -342,38 +354,6 @@ class HostFolder(NamedTuple):
         return os.path.join(self.path, "slots", "{}-{}".format(kind, number))
 
 
-def own_root(root: str) -> str:
-    """Return this user's folder on a local disk that all may write to: `orch-<user id>`, made or to be made by us.
-
-    A name that another user has taken, or made a link, is passed over for one that nobody could know; it is found again
-    for as long as it is there.
-
-    Raises
-    ------
-    OSError
-        No other one can be made.
-    """
-    user = os.getuid() if hasattr(os, "getuid") else 0
-    first = os.path.join(root, "orch-{}".format(user))
-    try:
-        about = os.lstat(first)
-    except OSError:
-        about = None
-    if os.name != "posix" or (about and _is_own_folder(about)):
-        return first
-    others = [os.path.join(root, name) for name in sorted(listing(root)) if name.startswith("orch-{}.".format(user))]
-    own = next((path for path in others if _is_own_folder(os.lstat(path))), "")
-    if own or about is None:
-        return own or first
-    fresh = "{}.{}".format(first, os.urandom(8).hex())
-    os.mkdir(fresh, 0o700)
-    return fresh
-
-
-def _is_own_folder(about: os.stat_result) -> bool:
-    return stat.S_ISDIR(about.st_mode) and about.st_uid == os.getuid()
-
-
 def attempt_number(name: str) -> Optional[int]:
     """Return the number in `attempt-NN`, or None for any other name."""
     match = _ATTEMPT.match(name)
@@ -382,12 +362,6 @@ def attempt_number(name: str) -> Optional[int]:
 
 def _flat_name(folder: RunFolder) -> str:
     return "{}-{}-{:02d}".format(folder.sweep, folder.job_id, folder.attempt)  # the same cell may be in two sweeps
-
-
-def _temporary() -> str:
-    import tempfile  # not needed on hosts, and slow to import there
-
-    return tempfile.gettempdir()
 
 
 def listing(path: str) -> "list[str]":

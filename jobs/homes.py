@@ -10,23 +10,30 @@ import threading
 from typing import Any, Dict, Iterator
 
 from . import CONTRACT
-from .atomic import forget, read_json, write_bytes
+from .atomic import forget, read_json, sync_folder
 from .errors import ContractError, NoHome, disk_error
 from .folder import Home, HostFolder
+from .home_identity import check, remembered
 
 
-def open_home(path: str, create: bool = True, secret: str = "") -> "tuple[Home, Dict[str, Any]]":
+def open_home(path: str, create: bool = True, secret: str = "", expected: str = "") -> "tuple[Home, Dict[str, Any]]":
     """Return the home and its identity `{"contract", "id", "secret"}`; make both when missing.
 
     Parameters
     ----------
     secret:
         That of a new home; without one it is random.
+    expected:
+        Id of the home that is known to be there.
 
     Raises
     ------
     NoHome
         There is none and `create` is false.
+    HomeMissing
+        There is none, and somebody, or this host, knows one at this path.
+    HomeMismatch
+        It is another one than expected.
     ContractError
         A newer orch wrote it, or it is another person's.
     DiskError
@@ -41,6 +48,9 @@ def open_home(path: str, create: bool = True, secret: str = "") -> "tuple[Home, 
             text, "a home for several: chmod g+rwxs its folder when it is new; or --home FOLDER"
         ) from error
     if identity is None:
+        known = expected or next(iter(remembered(home.path, os.path.dirname(HostFolder.of("any").path))), "")
+        if known:
+            check(home, known)
         if not create:
             raise NoHome("no orch home at {}".format(home.path), "orch init, or name another: --home FOLDER")
         identity = _make(home, secret or os.urandom(32).hex())
@@ -50,24 +60,45 @@ def open_home(path: str, create: bool = True, secret: str = "") -> "tuple[Home, 
     if identity["contract"] > CONTRACT:
         text = "{} was written by a newer orch (contract {})".format(home.path, identity["contract"])
         raise ContractError(text, "pip install --upgrade orch-lab")
+    if expected:
+        check(home, expected)
     return home, identity
 
 
 def _make(home: Home, secret: str) -> Any:
-    identity = {"contract": CONTRACT, "id": os.urandom(8).hex(), "secret": secret}
-    temporary = "{}.{}".format(home.identity, identity["id"])
+    temporary = ""
     try:
         os.makedirs(home.path, 0o700, exist_ok=True)
-        write_bytes(temporary, json.dumps(identity).encode())
-        os.chmod(temporary, 0o640 & ~mask(home.path))
+        temporary = write_identity(home, os.urandom(8).hex(), secret)
         try:
             os.link(temporary, home.identity)  # fails when somebody was faster: theirs counts
         except FileExistsError:
             pass
         forget(temporary)
+        sync_folder(home.path)
     except OSError as error:
         raise disk_error(error, home.path) from error
     return read_json(home.identity)
+
+
+def write_identity(home: Home, home_id: str, secret: str) -> str:
+    """Write who a home is into a file beside `home.json`, synced, for a link or a rename; return its path.
+
+    It holds the number of its own inode, which a copy does not have.
+
+    Raises
+    ------
+    OSError
+        The disk refuses it.
+    """
+    path = "{}.{}".format(home.identity, os.urandom(8).hex())
+    with open(path, "wb") as handle:  # the name is ours alone
+        said = {"contract": CONTRACT, "id": home_id, "secret": secret, "inode": os.fstat(handle.fileno()).st_ino}
+        handle.write(json.dumps(said).encode())
+        handle.flush()
+        os.fsync(handle.fileno())
+    os.chmod(path, 0o640 & ~mask(home.path))
+    return path
 
 
 _OVERFLOW = 65534  # whose files of unmapped users seem to be (proc(5), overflowuid)

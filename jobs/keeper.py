@@ -18,6 +18,7 @@ from .errors import ContractError, OrchError
 from .folder import Home, HostFolder
 from .handing import Handing
 from .holds import Holds, has_room
+from .home_identity import check
 from .lease import holding, is_held
 from .logbook import log
 from .messages import DONE, FREE, REFUSED, STARTED, TAKEN
@@ -45,7 +46,8 @@ class Keeper:
     def __init__(self, home: Home, local: HostFolder, successor: Callable[[], None]) -> None:
         self.home, self.local, self.successor, self.pid = home, local, successor, os.getpid()
         self.start = host.start_time(self.pid)
-        self.queue = Queue(home, host.name())
+        check(home, local.home_id)
+        self.queue = Queue(home, host.name(), local.home_id)
         self.slots = Slots(local)
         self.due: Deque[Entry] = collections.deque()
         self.held: Deque[Entry] = collections.deque()  # due, but held on purpose
@@ -82,6 +84,7 @@ class Keeper:
                 self._read_batches()
 
     def _read_batches(self) -> None:
+        check(self.home, self.local.home_id)
         self._recall()
         for batch in self.queue.mine():
             if batch not in self.open:
@@ -156,6 +159,8 @@ class Keeper:
         """Start what fits, in order; return after how many seconds to look again, None when somebody will say."""
         if self.refused_until > time.monotonic():
             return self.refused_until - time.monotonic()
+        if self.due:
+            check(self.home, self.local.home_id)
         if self.aside and not self.patience.seconds():
             self._recall()
         while self.due and self.refused_until <= time.monotonic():
@@ -338,6 +343,7 @@ class Keeper:
 
     def _leave(self, lock: int) -> bool:
         with holding(self.local.queue_lock):
+            check(self.home, self.local.home_id)
             self.owed = settle(self.home, self.local)
             if self.owed:
                 log("{} ended attempts wait for room to be followed up".format(self.owed))

@@ -17,6 +17,7 @@ from .daemon import ensure_running
 from .errors import NotFound, UsageError
 from .events import EventWriter
 from .folder import RunFolder
+from .home_identity import make_folder
 from .lease import holding
 from .queue import waiting_everywhere
 from .state import RUNNING, UNREACHABLE
@@ -80,7 +81,7 @@ def declare_dead(agent: Agent, machine: str, by: str) -> Reply:
         raise NotFound("no job of this home ever was on {}".format(machine), "orch status names the hosts")
     with holding(agent.local.queue_lock):
         _fence(agent, live, machine, by)
-        os.makedirs(os.path.dirname(agent.home.dead(machine)), exist_ok=True)
+        make_folder(agent.home, os.path.dirname(agent.home.dead(machine)), agent.local.home_id)
         write_json(agent.home.dead(machine), {"at": time.time(), "by": by})
     taken = withdraw(agent, queued, "{} was declared dead by {}".format(machine, by))["jobs"]
     ended = [{"sweep": folder.sweep, "id": folder.job_id, "attempt": folder.attempt} for folder in live]

@@ -21,6 +21,7 @@ from . import CONTRACT, host, ownership
 from .atomic import forget, move, patiently, write_bytes
 from .errors import ContractError
 from .folder import Home, RunFolder, valid_name
+from .home_identity import make_folder
 
 Key = Tuple[str, str, int]  # sweep, job id, attempt
 
@@ -39,10 +40,16 @@ class Entry(NamedTuple):
 
 
 class Queue:
-    """Batches of one host in one orch home."""
+    """Batches of one host in one orch home.
 
-    def __init__(self, home: Home, host_name: str) -> None:
-        self.home = home
+    Parameters
+    ----------
+    home_id:
+        The home that must stand there when a batch is added.
+    """
+
+    def __init__(self, home: Home, host_name: str, home_id: str = "") -> None:
+        self.home, self.home_id = home, home_id
         self.folder = home.queue(host_name)
         self.refused: Set[str] = set()  # batches that are not what they say, and cannot be renamed
 
@@ -53,8 +60,10 @@ class Queue:
         ------
         OSError
             The disk is full or not writable; nothing was added.
+        HomeMissing, HomeMismatch
+            The home does not stand there; nothing was added.
         """
-        os.makedirs(self.folder, exist_ok=True)
+        make_folder(self.home, self.folder, self.home_id)
         name = "{:020d}-{}.jsonl".format(time.time_ns(), os.urandom(4).hex())
         self._write(name, [json.dumps(job, ensure_ascii=False).encode() for job in jobs])
         return name

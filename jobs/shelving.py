@@ -19,6 +19,7 @@ from . import CONTRACT, host
 from .atomic import read_json, sync_folder, write_json
 from .errors import NotFound, OrchError, disk_error
 from .folder import Home
+from .home_identity import make_folder
 from .moves import rename, weigh
 from .shared_lock import shared_lock
 
@@ -29,7 +30,7 @@ Item = Dict[str, Any]
 
 def locked(home: Home) -> ContextManager[None]:
     """Hold the lock of what is parked in a home: one clears up at a time, whichever host it is on."""
-    os.makedirs(home.parked, exist_ok=True)
+    make_folder(home, home.parked)
     return shared_lock(os.path.join(home.parked, "lock"))
 
 

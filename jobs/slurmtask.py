@@ -14,7 +14,7 @@ from . import watcher
 from .atomic import read_json
 from .attempt import replay_spool
 from .errors import OrchError
-from .folder import Home, HostFolder
+from .folder import SLURM_FOLDER, Home, HostFolder
 from .homes import make_own, mask
 from .liveness import WATCHER
 from .slots import Lease
@@ -28,10 +28,10 @@ def main(folder: str) -> None:
     with open(os.path.join(folder, "jobs.jsonl"), "rb") as handle:
         job = json.loads(handle.read().splitlines()[_number()])
     own = HostFolder.of(about["id"]).path
-    local = HostFolder(os.path.join(own, "slurm"))
+    local = HostFolder(os.path.join(own, SLURM_FOLDER))
     try:
         make_own(os.path.dirname(own), own, local.path)
-        replay_spool(local)
+        replay_spool(local, Home(about["home"]))
         stand_alone(WATCHER)
         attempt = Home(about["home"]).attempt(job["sweep"], job["id"], job["attempt"])
         watcher.Watch(job, attempt, local, Lease([], _device(about, job)), lambda word: None).run()

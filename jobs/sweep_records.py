@@ -9,6 +9,7 @@ from . import host
 from .atomic import forget, read_json, sync_file, sync_folder, write_json
 from .errors import NameTaken
 from .folder import Home
+from .home_identity import make_folder
 from .homes import PRIVATE, mask
 
 Record = Dict[str, Any]
@@ -59,7 +60,7 @@ def write(home: Home, record: Record) -> None:
         The home cannot be written.
     """
     path = home.sweep(record["name"])
-    os.makedirs(home.sweeps, exist_ok=True)
+    make_folder(home, home.sweeps)
     if not os.path.lexists(path) and _create(path, record):
         return
     before = read(home, record["name"]) or {"owner": owner(home, path)}

@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from jobs.homes import open_home
 from jobs.state import ENDED
 
 from .config import Settings
 from .dispatch import LOCAL, Contact
 from .fleet import Fleet, Item, usable_here
 from .inventory import load_site
+from .known_homes import open_own
 from .naming import Names
 from .parts import host_of
 from .store import Index, JobRow, digest
@@ -40,7 +40,7 @@ def index_path(settings: Settings, home_id: str) -> Path:
 
 def known_index(settings: Settings) -> Path | None:
     """Return the path of the index that was made last time, without asking any host; None when there is none."""
-    _, identity = open_home(str(settings.home), create=False)
+    _, identity = open_own(settings, create=False)
     path = index_path(settings, identity["id"])
     return path if path.exists() else None
 
@@ -77,7 +77,7 @@ def _meant(settings: Settings, index: Index, words: list[str] | None) -> list[st
 @contextmanager
 def own_index(settings: Settings) -> Iterator[Index]:
     """Open the index of this machine's orch home; both are made when missing."""
-    _, identity = open_home(str(settings.home))
+    _, identity = open_own(settings)
     with Index.open(index_path(settings, identity["id"])) as index:
         yield index
 

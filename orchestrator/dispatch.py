@@ -13,6 +13,7 @@ from typing import Any
 from jobs.errors import WireError
 from jobs.folder import valid_name
 
+from . import known_homes
 from .config import Settings
 from .inventory import chosen, connect
 
@@ -69,8 +70,10 @@ class Contact:
         self.name = member.name
         self.orders = member.orders
         wishes = dict(member.courtesy or {})  # a wish that was taken out of the site file holds no longer
+        path = member.home or REMOTE_HOME
         said = {"courtesy": wishes, "trust": list(member.trust)}
-        opening = {"home": member.home or REMOTE_HOME, "create": create, **said}
+        known = known_homes.expected(settings, self.name, path)
+        opening = {"home": path, "create": create, "expected": known, **said}
         self.wire = connect(member, ("open", opening))
         question = ahead(self) if ahead else None
         self._ahead = (question, self.wire.post(question[0], **question[1])) if question else None
@@ -80,6 +83,7 @@ class Contact:
             self.wire.close()
             raise
         self.home_id: str = hello["id"]
+        known_homes.remember(settings, self.name, path, self.home_id)
         self.host: str = hello["host"]
         self.boot_id: str = hello["boot_id"]
         self.home: str = hello["home"]

@@ -13,7 +13,6 @@ from jobs import briefing, gpu, host, limits, slurmparts
 from jobs.atomic import read_json
 from jobs.errors import DataError, NotFound, OrchError
 from jobs.folder import Home
-from jobs.homes import open_home
 
 from . import copying, datasets, provenance, snapshot
 from .config import DataSource, Settings
@@ -21,6 +20,7 @@ from .contents import HomeContents
 from .dispatch import LOCAL, Contact
 from .fleet import Fleet
 from .inventory import load_site
+from .known_homes import open_own
 from .parts import kind_of, parts_of, proved_python, variables_of
 from .plan import Capacity, DataSet, Split
 from .program import Program, Progress, trainer_program
@@ -380,7 +380,7 @@ def places_of(
     found: dict[str, Place] = {}
     for name, contact in fleet.contacts.items():
         if name == LOCAL:
-            home, identity = open_home(str(settings.home))
+            home, identity = open_own(settings)
             parts = [slurmparts.part(home, order) for order in contact.orders]
             for place, asked, told in parts_of(contact, parts, fleet.parts):
                 found[place] = LocalPlace(settings, home, identity, progress, place, asked, told)

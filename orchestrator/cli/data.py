@@ -9,10 +9,10 @@ from typing import Any
 
 from jobs.errors import Findings, UsageError
 from jobs.folder import Home
-from jobs.homes import open_home
 
 from .. import copying, datasets
 from ..config import DataSource, Settings
+from ..known_homes import open_own
 from ..words import counted
 from . import copies, forgetting
 from .output import Output
@@ -55,7 +55,7 @@ def add_arguments(parser: Parser) -> None:
 
 def run(args: Namespace, settings: Settings, out: Output) -> int:
     """Do what the verb says."""
-    home, identity = open_home(str(settings.home))
+    home, identity = open_own(settings)
     if args.verb == "add":
         return _add(args, settings, out, home, identity)
     if args.verb == "check":

@@ -8,10 +8,10 @@ from typing import Any
 
 from jobs.atomic import write_bytes
 from jobs.errors import disk_error
-from jobs.homes import open_home
 
 from .. import datasets
 from ..config import PROJECT_FILE, DataSource, Settings
+from ..known_homes import open_own
 from ..sweep import SHIPPED
 from .output import Output, from_flags
 from .parser import Parser
@@ -57,7 +57,7 @@ def run(args: Namespace, settings: Settings, out: Output) -> int:
 
 def _phantom(folder: Path, settings: Settings, out: Output) -> None:
     """Make the volumes, once, and register them."""
-    home, identity = open_home(str(settings.home))
+    home, identity = open_own(settings)
     program = trainer(settings, home)
     place = folder / "phantom"
     if not (place / "dataset.json").is_file():

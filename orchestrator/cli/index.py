@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from jobs.errors import Findings
-from jobs.homes import open_home
 from jobs.state import QUEUED, RUNNING
 
 from ..collect import every_host, fresh_index, index_path, refresh
 from ..config import Settings
 from ..fleet import Fleet
+from ..known_homes import open_own
 from ..store import Index, compare, discard
 from ..words import counted
 from .output import Output
@@ -34,7 +34,7 @@ def add_arguments(parser: Parser) -> None:
 
 def run(args: Namespace, settings: Settings, out: Output) -> int:
     """Rebuild or check."""
-    _, identity = open_home(str(settings.home))
+    _, identity = open_own(settings)
     path = index_path(settings, identity["id"])
     with Fleet.open(settings, every_host(settings), create=False) as fleet:
         for host, error in fleet.silent.items():

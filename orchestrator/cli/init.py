@@ -10,11 +10,11 @@ from typing import Any
 from jobs.atomic import write_bytes
 from jobs.errors import NotFound, SpecError, UsageError, disk_error
 from jobs.folder import valid_name
-from jobs.homes import open_home
 
 from .. import datasets
 from ..config import PROJECT_FILE, DataSource, Settings
 from ..inventory import SITE_FILE
+from ..known_homes import open_own
 from ..project import new_id
 from ..sitewriting import write_site
 from ..sweep import SHIPPED
@@ -51,7 +51,7 @@ def run(args: Namespace, settings: Settings, out: Output) -> int:
     _refuse_existing(base, args.force)
     source = _source(Path(args.folder).expanduser().absolute(), args.labels)
     name = args.name or _name(source, base)
-    home, identity = open_home(str(settings.home))
+    home, identity = open_own(settings)
     program = trainer(settings, home)
     with reader(out, "reading volumes") as progress:
         document = datasets.scan(identity, program, name, source, progress)

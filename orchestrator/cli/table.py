@@ -12,6 +12,7 @@ GROUPS: dict[str, dict[str, str]] = {
         "demo": "Make a small phantom data set, run a sweep on it and write the report",
         "init": "Look at a data folder; write orch.yaml and a commented sweep file",
         "data": "Register data sets once: paths, hashes, patients",
+        "home": "Say which orch home is the right one: it is away, was moved, restored or copied",
         "config": "Show the settings and where each comes from; change one",
     },
     "hosts": {

@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from local_host import LocalHost
+from local_host import LocalHost, make_home
 
-from jobs.folder import Home, HostFolder, RunFolder
+from jobs.folder import HostFolder, RunFolder
 
 
 @pytest.fixture
@@ -32,9 +32,9 @@ def local(tmp_path: Path) -> HostFolder:
 
 
 @pytest.fixture
-def folder(hostile_path: Path) -> RunFolder:
-    """A run folder that does not exist yet."""
-    return Home(str(hostile_path)).attempt("s", "0123456789abcdef", 1)
+def folder(hostile_path: Path, local: HostFolder) -> RunFolder:
+    """A run folder that does not exist yet, in the home of `local`."""
+    return make_home(hostile_path, local).attempt("s", "0123456789abcdef", 1)
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
 import sys
@@ -32,6 +33,14 @@ def until(condition: Callable[[], Any], seconds: float = 30.0, what: str = "") -
 def sh(script: str) -> tuple[str, ...]:
     """Return the argv of a shell script."""
     return ("/bin/sh", "-c", script)
+
+
+def make_home(path: Path, local: HostFolder) -> Home:
+    """Make the smallest home to which a host-local folder belongs."""
+    path.mkdir(parents=True, exist_ok=True)
+    home = Home(str(path))
+    Path(home.identity).write_text(json.dumps({"contract": 1, "id": local.home_id, "secret": "00"}))
+    return home
 
 
 def fill(path: Path) -> None:

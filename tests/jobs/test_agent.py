@@ -23,7 +23,7 @@ def actions(reply: dict[str, Any]) -> list[str]:
 
 def test_a_home_is_made_once_and_is_private(host: LocalHost) -> None:
     identity = json.loads(Path(host.home.identity).read_text())
-    assert set(identity) == {"contract", "id", "secret"}
+    assert set(identity) == {"contract", "id", "secret", "inode"}
     with host.connect():
         assert host.about["id"] == identity["id"]
     assert stat.S_IMODE(Path(host.home.identity).stat().st_mode) == 0o600

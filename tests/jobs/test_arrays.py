@@ -7,8 +7,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+from local_host import make_home
+
 from jobs import arrays, envs, slurm
-from jobs.folder import Home
+from jobs.folder import Home, HostFolder
 from jobs.queue import Entry
 
 
@@ -21,7 +23,8 @@ def entries(count: int) -> list[Entry]:
 
 
 def test_an_array_is_there_whole_before_it_has_an_id_and_gone_when_it_is_over(orch_home: Home) -> None:
-    made = arrays.publish(orch_home, "login", "abc", entries(3))
+    make_home(Path(orch_home.path), HostFolder("/place"))
+    made = arrays.publish(orch_home, "login", "place", entries(3))
     assert arrays.arrays(orch_home, "login") == [made]
     assert made.job is None and made.tasks() == {}
     known = arrays.identify(made, "12")
@@ -57,6 +60,7 @@ def test_only_a_placement_on_slurm_is_handed_over() -> None:
 
 def test_a_python_of_another_processor_is_passed_over_by_the_login_node(orch_home: Home, tmp_path: Path) -> None:
     """Injected: a program of another processor in the place of the job's Python. The next one submits."""
+    make_home(Path(orch_home.path), HostFolder("/place"))
     foreign, own = tmp_path / "foreign/python", tmp_path / "own"
     foreign.parent.mkdir()
     foreign.write_bytes(b"\x7fELF\x02\x01\x01" + bytes(9) + b"\x02\x00\xf3\x00" + bytes(64))
@@ -71,6 +75,6 @@ def test_a_python_of_another_processor_is_passed_over_by_the_login_node(orch_hom
         own.with_name("python").unlink(missing_ok=True)
         own.with_name("python").symlink_to(own)
         entry = Entry("batch", ("s", "0", 1), json.dumps(job).encode())  # type: ignore[arg-type]
-        array = arrays.publish(orch_home, "login", "abc", [entry])
+        array = arrays.publish(orch_home, "login", "place", [entry])
         assert arrays.submit(array, entry, 1, "package.zip") == "12"
     assert json.loads((tmp_path / "own.asked").read_text())["command"].startswith(f"exec {foreign} -I -S")

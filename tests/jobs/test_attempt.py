@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from local_host import fill
+from local_host import fill, make_home
 
 from jobs import host
 from jobs.attempt import (
@@ -59,7 +59,7 @@ def state(folder: RunFolder, local: HostFolder) -> str:
 
 def test_of_eight_publishers_one_wins_each_time(hostile_path: Path, local: HostFolder) -> None:
     """Injected: 8 processes that publish the same 40 attempts at once. Begun twice: none; left over: nothing."""
-    home = Home(str(hostile_path))
+    home = make_home(hostile_path, local)
     paths = json.dumps([home.attempt("s", f"{number:04d}", 1).path for number in range(40)])
     command = [sys.executable, "-c", PUBLISH, str(hostile_path), local.path, paths]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
@@ -97,7 +97,7 @@ def test_a_killed_publisher_leaves_nothing_that_counts(folder: RunFolder, local:
 
 def test_a_full_disk_refuses_before_anything_has_begun(small_disk: Path, local: HostFolder) -> None:
     """Injected: a full disk, 3 tries. Begun: nothing; left over: nothing; after space is freed it works."""
-    folder = Home(str(small_disk)).attempt("s", "0123", 1)
+    folder = make_home(small_disk, local).attempt("s", "0123", 1)
     Path(folder.path).parent.mkdir(parents=True)
     fill(small_disk / "filler")
     for _ in range(3):
@@ -111,7 +111,7 @@ def test_a_full_disk_refuses_before_anything_has_begun(small_disk: Path, local: 
 
 def test_the_exit_record_is_written_on_a_full_disk(small_disk: Path, local: HostFolder) -> None:
     """Injected: a disk that is full when the job ends. Lost: nothing: the record's place was reserved."""
-    folder = Home(str(small_disk)).attempt("s", "0123", 1)
+    folder = make_home(small_disk, local).attempt("s", "0123", 1)
     assert publish(folder, JOB, {}, local)
     fill(small_disk / "filler")
     with pytest.raises(OSError, match="No space"):
@@ -135,14 +135,14 @@ def test_a_record_that_cannot_be_written_is_spooled_counts_at_once_and_comes_hom
     away = published.path + ".away"
     Path(published.path).rename(away)
     record_exit(published, {**RECORD, "status": 4}, local)
-    assert replay_spool(local) == 0
+    assert replay_spool(local, published.home) == 0
     Path(away).rename(published.path)
     assert read_exit(published) is None
     assert evidence(published, JOB, local).exit_status == 4
-    assert replay_spool(local) == 1
+    assert replay_spool(local, published.home) == 1
     assert (read_exit(published) or {})["status"] == 4
     assert list(Path(local.spool).iterdir()) == []
-    assert replay_spool(local) == 0
+    assert replay_spool(local, published.home) == 0
 
 
 @pytest.mark.parametrize("evidence", ["short", "é" * 5000])
@@ -155,7 +155,7 @@ def test_a_spooled_record_reads_like_the_one_that_comes_home(
     record_exit(published, {**RECORD, "status": 4, "failure": {"kind": "unknown", "evidence": evidence}}, local)
     Path(away).rename(published.path)
     spooled = read_exit(published, local)
-    assert replay_spool(local) == 1
+    assert replay_spool(local, published.home) == 1
     assert spooled == read_exit(published) and spooled
 
 
@@ -163,7 +163,7 @@ def test_half_written_spool_files_stop_nobody(published: RunFolder, local: HostF
     Path(local.spool).mkdir()
     for name, text in {"a.json": "{", "b.json": "[]", "c.json": '{"folder": 3}', "d.json": '{"x": 1}'}.items():
         (Path(local.spool) / name).write_text(text)
-    assert replay_spool(local) == 0
+    assert replay_spool(local, published.home) == 0
 
 
 @pytest.mark.parametrize(

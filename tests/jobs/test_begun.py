@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from local_host import LocalHost, sh
+from local_host import LocalHost, make_home, sh
 
 from jobs import begun
 from jobs import host as machine
@@ -26,7 +26,7 @@ NOBODY: frozenset[str] = frozenset()
 
 @pytest.fixture
 def orch_home(tmp_path: Path) -> Home:
-    return Home(str(tmp_path / "home"))
+    return make_home(tmp_path / "home", HostFolder("/home-id"))
 
 
 def own(orch_home: Home) -> Path:
@@ -106,7 +106,7 @@ def test_no_attempt_appears_that_is_on_no_list(orch_home: Home, tmp_path: Path) 
     Path(orch_home.begun(machine.name()), machine.boot_id() + "-0").mkdir(parents=True)
     folder = orch_home.attempt("s", "a1", 1)
     with pytest.raises(DiskError):
-        publish(folder, {"id": "a1"}, {}, HostFolder(str(tmp_path)))
+        publish(folder, {"id": "a1"}, {}, HostFolder(str(tmp_path / "home-id")))
     assert not Path(folder.path).exists()
     assert begun.ends(orch_home, NOBODY) is None
 
@@ -222,7 +222,7 @@ def test_looks_between_the_line_and_the_folder_lose_nothing(
     orch_home: Home, tmp_path: Path, looks: int, first: str
 ) -> None:
     """Injected: a watcher that is slow between its line and its folder; a connection that looks before or meanwhile."""
-    local = HostFolder(str(tmp_path / "local"))
+    local = HostFolder(str(tmp_path / "home-id"))
     job = JobSpec("s", "a", {}, Cell("command", {}), ("/bin/true",), str(tmp_path)).to_json()
     folder = orch_home.attempt("s", job["id"], 1)
     Queue(orch_home, machine.name()).add([{**job, "attempt": 1}])
@@ -242,7 +242,7 @@ def test_looks_between_the_line_and_the_folder_lose_nothing(
 
 def test_a_job_that_a_full_look_found_running_is_followed_to_its_end(orch_home: Home, tmp_path: Path) -> None:
     """Injected: a second list, as when two watchers each make the first one; the look at everything that follows."""
-    local = HostFolder(str(tmp_path / "local"))
+    local = HostFolder(str(tmp_path / "home-id"))
     job = JobSpec("s", "a", {}, Cell("command", {}), ("/bin/true",), str(tmp_path)).to_json()
     folder = orch_home.attempt("s", job["id"], 1)
     Queue(orch_home, machine.name()).add([{**job, "attempt": 1}])
@@ -259,7 +259,7 @@ def test_a_job_that_a_full_look_found_running_is_followed_to_its_end(orch_home: 
 
 def test_a_folder_that_a_file_server_shows_before_its_files_is_told_of_again(orch_home: Home, tmp_path: Path) -> None:
     """Injected: an attempt whose job.json is not to be seen at two looks (NFS), then is. Lost: nothing."""
-    local = HostFolder(str(tmp_path / "local"))
+    local = HostFolder(str(tmp_path / "home-id"))
     job = JobSpec("s", "a", {}, Cell("command", {}), ("/bin/true",), str(tmp_path)).to_json()
     folder = orch_home.attempt("s", job["id"], 1)
     assert publish(folder, job, {}, local)

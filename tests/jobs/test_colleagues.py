@@ -30,6 +30,7 @@ from two_users import (
 from jobs import host as this_host
 from jobs.agent import Agent
 from jobs.errors import OrchError
+from jobs.inspection import show
 from jobs.queue import Queue
 
 __all__ = ["group"]
@@ -139,7 +140,7 @@ def test_altered_code_is_not_run_and_is_put_aside(group: Path, open_ground: Path
     as_user(BEN, lambda: submit(group, uses_code(group, "a", name)))
     settle()
     assert as_user(BEN, lambda: truth(group)) == {"a": "failed"}
-    shown = as_user(BEN, lambda: agent(group).show("s", uses_code(group, "a", name)["id"]))["attempts"][0]["exit"][
+    shown = as_user(BEN, lambda: show(agent(group), "s", uses_code(group, "a", name)["id"]))["attempts"][0]["exit"][
         "failure"
     ]
     assert shown["kind"] == "not_verified"

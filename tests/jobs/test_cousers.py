@@ -15,8 +15,9 @@ from two_users import ANA, BEN, agent, as_user, job, needs_root, settle, submit,
 from jobs import survivor, wire
 from jobs.agent import Agent
 from jobs.errors import ContractError
-from jobs.folder import HostFolder, own_root
+from jobs.folder import HostFolder
 from jobs.homes import make_own
+from jobs.local_root import own_root
 
 pytestmark = needs_root
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from ground import until
+from local_host import make_home
 from standins.slurm import Cluster
 
 from jobs import absences, arrays, handing, host, slurm_client
@@ -33,6 +34,7 @@ def cluster(tmp_path: Path, program: Callable[[str, str], Path], monkeypatch: py
 def keeper(orch_home: Home, tmp_path: Path, cluster: Cluster) -> Handing:
     """The keeper's part, with twelve entries that wait."""
     local = HostFolder(str(tmp_path / "place"))
+    make_home(Path(orch_home.path), local)
     Path(local.path).mkdir()
     found = Handing(orch_home, local, "login", lambda text: None)
     for number in range(12):
@@ -218,6 +220,7 @@ def test_a_training_asks_for_the_time_that_history_names(
 ) -> None:
     cluster.set("partitions", f"slow|slow|1:00\ngpu|gpu*|{partition}\n")
     local = HostFolder(str(tmp_path / "place"))
+    make_home(Path(orch_home.path), local)
     Path(local.path).mkdir()
     keeper = Handing(orch_home, local, "login", lambda text: None)
     about = {"sweep": "s", "id": "0" * 16, "attempt": 1, "placement": {"slurm": {}, "expected_s": 3000}}

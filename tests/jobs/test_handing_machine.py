@@ -15,10 +15,11 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from local_host import make_home
 from standins.slurm import ANSWERS, Cluster
 
 from jobs import absences, arrays, attempt, handing, slurm, slurm_client
-from jobs.folder import Home, HostFolder
+from jobs.folder import HostFolder
 from jobs.handing import Handing
 from jobs.holds import Holds
 from jobs.queue import Entry, Key
@@ -46,7 +47,8 @@ class Machine(RuleBasedStateMachine):
             self.patch.setattr(module, name, value)
         self.time_passes(False)
         self.cluster = Cluster(base / "cluster", self._program(base / "bin"))
-        self.home, self.local = Home(str(base / "home")), HostFolder(str(base / "place"))
+        self.local = HostFolder(str(base / "place"))
+        self.home = make_home(base / "home", self.local)
         Path(self.local.path).mkdir()
         self.entries: dict[Key, Entry] = {}
         self.cancelled: set[Key] = set()

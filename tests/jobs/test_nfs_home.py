@@ -282,7 +282,7 @@ def test_what_was_done_is_not_undone_by_a_second_answer(lied_to: NfsMount, tmp_p
     lied_to.set(repeat=1, attr_cache=1)
     home, identity = open_home(str(lied_to.path / "home"))
     assert open_home(home.path)[1] == identity
-    folder, local = home.attempt("s", "0123456789abcdef", 1), HostFolder(str(tmp_path))
+    folder, local = home.attempt("s", "0123456789abcdef", 1), HostFolder(str(tmp_path / identity["id"]))
     assert not exists(folder.job)
     assert publish(folder, {"argv": ["x"]}, {}, local), "it is ours, and it is seen"
     assert not publish(folder, {"argv": ["x"]}, {}, local), "the second one is told so"

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from after import attempts, show, spec_of
-from local_host import LocalHost, sh, until
+from local_host import LocalHost, make_home, sh, until
 from standins.cards import Cards
 
 from jobs import guestbook
@@ -256,6 +256,8 @@ def _keep(root: Path, shared: Path, home: Path, user: int, script: str) -> int:
         folder.mkdir(parents=True)
         os.chown(folder, user, user)
     os.chown(local.parent, user, user)
+    make_home(home, HostFolder(str(local)))
+    os.chown(home / "home.json", user, user)
     child = os.fork()
     if child:
         return child
