@@ -84,6 +84,8 @@ def test_every_pair_of_messages_however_it_is_cut_or_glued_reaches_the_keeper(
             assert len(theirs.receive()) == answers, (first, second, cut)
             waiting = [entry.key for entry in keeper.due] + ([slot.entry.key] if slot.entry and not slot.begun else [])
             assert len(waiting) == len(set(waiting))
+            if first in (STARTED, TAKEN):
+                assert everything[0].key not in waiting, "it has begun"
             if STARTED not in (first, second) and TAKEN not in (first, second) and DONE not in (first, second):
                 assert set(waiting) == {entry.key for entry in everything}  # refused twice: all of it waits
             slot.channel.close()
