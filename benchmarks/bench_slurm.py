@@ -4,7 +4,7 @@ Method. The Slurm of the tests is brought up: three nodes of four cores on this 
 Commands run as a user starts them, on the login node. While jobs are submitted the partition is down: none begins, so
 that only the way into Slurm is measured. "in Slurm" is the time from the command's begin until squeue lists the last
 job. Then twelve begin, and all are asked for and stopped. The calls of squeue are counted by a program of that name
-which stands before the real one in the PATH of that one command. "noticed" is the time from the end of a job that
+which stands before the real one in the PATH with which the jobs were submitted. "noticed" is the time from the end of a job that
 `orch attach` waits for until that command has ended. Memory is the largest resident set of a command; the login node's
 agent and keeper, processes of their own, are not in it. The files of a job are those in the home of the login node.
 
@@ -113,7 +113,7 @@ def growth(slurm: Slurm, ground: Ground, jobs: int) -> tuple[list[str], Cost]:
     alone, name, before = plain(slurm, jobs), f"many-{jobs}", harness.entries(Path(ground.home.path))
     ground.sweep(name, f"echo {{n}} >> {ground.project}/{name}; exec sleep 600", f"{{n: 1..{jobs}}}")
     began = time.perf_counter()
-    submit = orch(ground, "sweep", name, "--detach")
+    submit = orch(ground, "sweep", name, "--detach", PATH=f"{counter(ground)}:{os.environ['PATH']}")
     until(lambda: listed(slurm) == jobs, 600)
     there = time.perf_counter() - began
     files = (harness.entries(Path(ground.home.path)) - before) / jobs
@@ -140,14 +140,22 @@ def reached(costs: Sequence[Cost], what: str) -> list[str]:
 
 def counted(ground: Ground) -> tuple[Run, int]:
     """Return what `orch status --refresh` took, and how often it called squeue."""
-    folder, count = ground.base / "bin", ground.base / "calls"
-    folder.mkdir(exist_ok=True)
-    program = folder / "squeue"
-    program.write_text(f'#!/bin/sh\necho x >> {count}\nexec {shutil.which("squeue")} "$@"\n')
-    program.chmod(0o755)
+    count = ground.base / "calls"
     count.write_text("")
-    run = orch(ground, "status", "--refresh", PATH=f"{folder}:{os.environ['PATH']}")
+    run = orch(ground, "status", "--refresh", COUNT_SQUEUE=str(count))
     return run, len(count.read_text().split())
+
+
+def counter(ground: Ground) -> Path:
+    """Return the folder of a squeue that counts the calls of those commands that name a file for it."""
+    folder = ground.base / "bin"
+    folder.mkdir(exist_ok=True)
+    real = shutil.which("squeue")
+    (folder / "squeue").write_text(
+        f'#!/bin/sh\ntest -z "$COUNT_SQUEUE" || echo x >> "$COUNT_SQUEUE"\nexec {real} "$@"\n'
+    )
+    (folder / "squeue").chmod(0o755)
+    return folder
 
 
 def ends(slurm: Slurm, ground: Ground, rounds: int) -> list[float]:

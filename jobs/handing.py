@@ -155,15 +155,15 @@ class Handing:
 
     def _renamed(self, array: Array) -> Array:
         """Its name is there under another id than we know: what sbatch or squeue printed was cut."""
-        job = slurm_client.named(array.name, array.shell)
-        if not job or job == array.job:
-            return array
+        job = slurm_client.named(array.name, array.single, array.shell)
+        if not job or job == array.job or not slurm_client.witnesses(job, array.name, array.shell).whole:
+            return array  # ids are cut in what squeue prints: the controller knows no such array
         self.log("{}: its array is {}, not {}".format(array.keys[0][0], job, array.job))
         return arrays.identify(array, job)
 
     def _look_up(self, array: Array) -> Optional[Array]:
         """Find an array of which nobody knows whether Slurm has it; None once it is given up."""
-        job = slurm_client.named(array.name, array.shell)
+        job = slurm_client.named(array.name, array.single, array.shell)
         if job:
             self.misses.pop(array.token, None)
             return arrays.identify(array, job)
@@ -332,7 +332,7 @@ class Handing:
 
     def _found(self, array: Array) -> Optional[str]:
         try:
-            return slurm_client.named(array.name, array.shell)
+            return slurm_client.named(array.name, array.single, array.shell)
         except OrchError:  # the next look asks again
             return None
 

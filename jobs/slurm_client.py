@@ -264,15 +264,18 @@ def _row(line: str) -> Optional[Task]:
     return Task(cells[0], cells[1], cells[2], reason if told else cells[3], int(user) if told else None)
 
 
-def named(name: str, shell: Shell = None) -> Optional[str]:
+def named(name: str, single: bool = False, shell: Shell = None) -> Optional[str]:
     """Return the id of this user's array with this name, ended ones too as long as Slurm has them; None: none is found.
 
     Raises
     ------
     OrchError
-        Slurm does not answer.
+        Slurm does not answer, or writes ids that are none of an array (`single`: of a job that is no array).
     """
-    found = [task for task in _ask(["--name", name], shell).tasks.values() if task.name == name]
+    seen = _ask(["--name", name], shell)
+    found = [task for task in seen.tasks.values() if task.name == name]
+    if name in seen.unclear or any(single == ("_" in task.id) for task in found):
+        raise OrchError("squeue writes the ids of {} in a way that cannot be read".format(name), "orch doctor")
     found = found or [task for task in _booked(["--name", name, "-S", "now-2days"], shell) if task.name == name]
     return found[0].id.partition("_")[0] if found else None
 

@@ -228,3 +228,18 @@ def test_a_training_asks_for_the_time_that_history_names(
     keeper.add(Entry("batch", ("s", "0" * 16, 1), json.dumps(job).encode()))
     keeper.tend()
     assert cluster.sizes == [1] and cluster.minutes == minutes
+
+
+@pytest.mark.parametrize("answers", ["short", "pointed"])
+def test_an_id_that_squeue_cuts_takes_the_place_of_none(keeper: Handing, cluster: Cluster, answers: str) -> None:
+    """Injected: squeue that cuts ids or writes separators into them, five looks long; the array has no id yet."""
+    cluster.set("answers", answers)
+    keeper.tend()
+    assert [array.job for array in keeper.arrays] == ["101"]
+    keeper.arrays = [array._replace(job=None, at=0.0) for array in keeper.arrays]
+    for _ in range(5):
+        keeper.tend()
+    assert [array.job for array in keeper.arrays] == [None] and cluster.sizes == [12], "neither given up nor misnamed"
+    cluster.set("answers", "good")
+    keeper.tend()
+    assert [array.job for array in keeper.arrays] == ["101"] and cluster.sizes == []
