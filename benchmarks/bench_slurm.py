@@ -4,7 +4,7 @@ Method. The Slurm of the tests is brought up: three nodes of four cores on this 
 Commands run as a user starts them, on the login node. While jobs are submitted the partition is down: none begins, so
 that only the way into Slurm is measured. "in Slurm" is the time from the command's begin until squeue lists the last
 job. Then twelve begin, and all are asked for and stopped. The calls of squeue are counted by a program of that name
-which stands before the real one in the PATH with which the jobs were submitted. "noticed" is the time from the end of a job that
+which stands first in the PATH that submitted the jobs. "noticed" is the time from the end of a job that
 `orch attach` waits for until that command has ended. Memory is the largest resident set of a command; the login node's
 agent and keeper, processes of their own, are not in it. The files of a job are those in the home of the login node.
 
