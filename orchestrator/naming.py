@@ -41,6 +41,9 @@ class Names:
     project: Project | None
     _titled: dict[str, list[SweepRow]] = field(default_factory=dict)
     _inside: set[str] = field(default_factory=set)
+    _placed: dict[tuple[str, str], list[SweepRow]] = field(default_factory=dict)  # by title and project's name or id
+    _known: dict[str, list[SweepRow]] = field(default_factory=dict)  # what a name was found to mean
+    _free: dict[str, bool] = field(default_factory=dict)
 
     @classmethod
     def of(cls, index: Index, settings: Settings) -> Names:
@@ -53,6 +56,8 @@ class Names:
                 names._inside.add(row.name)
             for word in {row.title, row.name}:
                 names._titled.setdefault(word, []).append(row)
+            for project in {row.project.get(key) for key in ("id", "name")} - {None}:
+                names._placed.setdefault((row.title, str(project)), []).append(row)
         return names
 
     def is_here(self, row: SweepRow) -> bool:
@@ -61,6 +66,11 @@ class Names:
 
     def _is_free(self, row: SweepRow) -> bool:
         """Tell whether a sweep of ours is of no project, or of one without id that is not on this machine."""
+        if row.name not in self._free:  # it looks at the disk, and is asked of each sweep for each name
+            self._free[row.name] = self._has_no_place(row)
+        return self._free[row.name]
+
+    def _has_no_place(self, row: SweepRow) -> bool:
         if not row.mine or self.is_here(row):
             return False
         return not row.project.get("declared") and not any(map(is_there, row.project.get("folders", ())))
@@ -108,11 +118,17 @@ class Names:
 
     def meant(self, word: str) -> list[SweepRow]:
         """Return the sweeps that a name may mean."""
+        if word not in self._known:
+            self._known[word] = self._meant(word)
+        return self._known[word]
+
+    def _meant(self, word: str) -> list[SweepRow]:
         login, _, rest = word.rpartition(":")
         project, _, title = rest.rpartition("/")
-        rows = [row for row in self._titled.get(title, ()) if row.title == title]
         if project:
-            rows = [row for row in rows if project in (row.project.get("id"), row.project.get("name"))]
+            rows = self._placed.get((title, project), [])
+        else:
+            rows = [row for row in self._titled.get(title, ()) if row.title == title]
         if login:
             return [row for row in rows if row.login == login]
         if project:

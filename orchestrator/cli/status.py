@@ -78,7 +78,8 @@ def _show(index: Index, names: Names, args: Namespace, out: Output) -> None:
         out.next("orch demo, or orch init DATA_FOLDER")
     for row in full:
         _print(index, names, row, rows[row.name], args.jobs, out)
-    _others(index, names, [row for row in asked if row not in full], out)
+    shown = {row.name for row in full}
+    _others(index, names, [row for row in asked if row.name not in shown], out)
     if seen is not None:
         out.note(f"as of {time.strftime('%H:%M:%S', time.localtime(seen))} ({duration(time.time() - seen)} ago)")
 

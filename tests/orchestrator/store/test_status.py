@@ -5,6 +5,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from orchestrator.config import Settings
+from orchestrator.naming import Names
 from orchestrator.store import Index
 
 USE = """
@@ -40,3 +42,43 @@ def test_curves_of_one_job(index: Index, reports: list[dict[str, Any]]) -> None:
     assert set(one) == {("b" * 16, 1)}
     assert one["b" * 16, 1]["train_loss"] == everything["b" * 16, 1]["train_loss"]
     assert set(everything) == {("a" * 16, 1), ("a" * 16, 2), ("b" * 16, 1)}
+
+
+def _many(index: Index, count: int) -> None:
+    for number in range(count):
+        project = {"id": f"p{number}", "declared": False, "name": "liver", "folders": [f"/nowhere/{number}"]}
+        cells = [{"id": f"{number:08}{job:08}", "label": f"n={job}", "names": {"n": job}} for job in range(10)]
+        about = {"title": "augmentations", "project": project, "created": "2026-01-01T00:00:00Z"}
+        index.record_sweep({"contract": 1, "name": f"s{number}", "cells": cells, **about})
+
+
+def _effort(index: Index) -> tuple[int, int]:
+    """Steps of SQLite's machine (in hundreds) and calls in Python that showing every sweep once takes."""
+    steps, calls = [0], [0]
+
+    def step() -> None:
+        steps[0] += 1
+
+    def call(frame: object, event: str, argument: object) -> None:
+        calls[0] += event == "call"
+
+    index._connection.set_progress_handler(step, 100)
+    sys.setprofile(call)
+    try:
+        names = Names.of(index, Settings({}, {}, Path("/")))
+        shown = {names.word(row): index.jobs(row.name) for row in names.nearest()}
+    finally:
+        sys.setprofile(None)
+        index._connection.set_progress_handler(None, 0)
+    assert sum(map(len, shown.values())) == 10 * len(names.rows)
+    return steps[0], calls[0]
+
+
+def test_showing_all_sweeps_costs_as_many_times_more_as_there_are_more(index: Index) -> None:
+    """No clock: the steps of SQLite and the calls in Python; all sweeps have one title in projects of one name."""
+    _many(index, 20)
+    few = _effort(index)
+    _many(index, 160)
+    many = _effort(index)
+    assert many[0] <= 8 * 1.5 * few[0]
+    assert many[1] <= 8 * 1.5 * few[1]
