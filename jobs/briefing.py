@@ -137,6 +137,7 @@ def take_code(
         make_folder(agent.home, agent.home.code, agent.local.home_id)
         if not date(target):
             write_json(target + ".json", {"contract": CONTRACT, "hash": hash, "files": dict(files)})
+            os.mkdir(beside)  # a project without a file that travels is a folder too
             unpack(pack, beside)
             _check(beside, files)
             for name in programs:

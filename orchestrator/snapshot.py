@@ -232,6 +232,7 @@ def _copy(code: Code, target: Path) -> None:
     """Build the folder aside, then rename it: it appears whole, and the first of two wins."""
     beside = Path(aside(str(target)))
     try:
+        beside.mkdir()
         for name, path in code.files.items():
             place = beside / name
             place.parent.mkdir(parents=True, exist_ok=True)

@@ -191,6 +191,20 @@ def test_what_does_not_travel_is_told_before_anything_runs(orch: Orch, ground: G
     assert "1 x image or medical file: scan.png; let the program read data by its path" in said.err
 
 
+def test_a_folder_without_any_file_runs_commands_too(
+    orch: Orch, ground: Ground, hosts: Fault, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site = (ground.project / "site.yaml").read_text()
+    (tmp_path / "config").mkdir()
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    (tmp_path / "config" / "orch").mkdir()
+    (tmp_path / "config" / "orch" / "site.yaml").write_text(site)
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path / "empty")
+    said = orch("run", "--host", "grace", "--", "ls")
+    assert (said.code, said.out) == (0, ""), said.err
+
+
 def test_where_git_refuses_no_command_reaches_a_host(orch: Orch, ground: Ground, hosts: Fault) -> None:
     """Injected: a damaged index of git; `run`, a command's sweep, one with a list of folders. Sent: nothing."""
     subprocess.run(["git", "init", "-q"], cwd=ground.project, check=True)
