@@ -260,10 +260,12 @@ def test_a_stop_that_cannot_be_read_is_read_again(host: LocalHost, tmp_path: Pat
     fault = f"inject={call}:error=EIO:when=1..3"
     words = ["strace", "-qq", "-o", str(log), "-p", str(watcher), "-P", path, "-e", f"trace={call}", "-e", fault]
     with subprocess.Popen(words) as tracer:
-        until(lambda: f"TracerPid:\t{tracer.pid}" in Path(f"/proc/{watcher}/status").read_text(), what="it is traced")
-        host.wire.call("stop", jobs=[["s", one["id"]]])
-        until(lambda: host.state(one) in ENDED, 20, "stopped")
-        tracer.terminate()
+        try:
+            until(lambda: f"TracerPid:\t{tracer.pid}" in Path(f"/proc/{watcher}/status").read_text(), what="traced")
+            host.wire.call("stop", jobs=[["s", one["id"]]])
+            until(lambda: host.state(one) in ENDED, 20, "stopped")
+        finally:
+            tracer.terminate()
     assert "(INJECTED)" in log.read_text()
     assert (read_exit(host.folder(one)) or {})["status"] == 7
     assert (read_exit(host.folder(one)) or {})["stopped"] is True
