@@ -20,8 +20,9 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Callable, Dict, Generator, Iter
 
 from . import CONTRACT, __version__, attempt, host, kept, stop, sweep_records
 from .atomic import read_json, stamp, write_json
+from .documents import open_plain
 from .errors import NotFound, OrchError, UsageError, WireError, disk_error
-from .events import EventWriter, read
+from .events import EventWriter, pieces
 from .folder import RunFolder
 from .frames import answer, requests
 from .home_identity import check, confirm
@@ -33,8 +34,8 @@ from .state import ENDED, RUNNING, Verdict, judge
 if TYPE_CHECKING:
     from .collector import Collector
 
-CHUNK = 200  # reports in one frame
 LOG_BLOCK = 1 << 16  # bytes of a log in one frame
+LOG_MOST = 1 << 26  # bytes of a log that are sent: of a longer one the last
 ALIVE_WAIT = 10.0  # seconds of silence of a followed log after which an empty block says that we live
 FOLLOW_WAIT = 0.3  # seconds between looks at a log that is followed
 
@@ -146,16 +147,10 @@ class Agent:
         now = {name: stamp(self.home.sweep(name)) for name in names}
         changed = (name for name in names if now[name] != (stamps or {}).get(name, 0))
         yield [record for record in (sweep_records.read(self.home, name) for name in changed) if record]
-        batch = []
-        for report in collector.reports(sweeps):
-            batch.append(report)
-            if len(batch) == CHUNK:
-                yield batch
-                batch = []
-        yield batch
+        yield from collector.batches(sweeps)
         told: Reply = {"lines": [], "offset": None}
         if journal is not None:
-            lines = read(self.home.journal, journal)
+            lines = next(pieces(self.home.journal, journal))  # of a long one the rest comes with the next look
             told = {"lines": lines.events, "offset": lines.offset}
         check(self.home, self.local.home_id)  # what was not found proves nothing when the home went away meanwhile
         place = {"keeper": keeper, "host": host.name(), "t": time.time()}
@@ -231,6 +226,10 @@ class Agent:
             return {"offset": offset, "attempt": None}
         told = time.monotonic()
         decoder = codecs.getincrementaldecoder("utf-8")("replace")  # a block may end within a letter
+        left_out = max(0, _size(folder.log) - offset - LOG_MOST)
+        if left_out:
+            offset += left_out
+            yield "orch: {} bytes before this are not shown; orch fetch brings the whole log\n".format(left_out)
         while True:
             ended = self.verdict(folder).state != RUNNING
             for block in _blocks(folder.log, offset):
@@ -280,11 +279,18 @@ class Agent:
 
 def _blocks(path: str, offset: int) -> Iterator[bytes]:
     try:
-        with open(path, "rb") as handle:
+        with open(open_plain(path), "rb") as handle:
             handle.seek(offset)
             yield from iter(lambda: handle.read(LOG_BLOCK), b"")
     except FileNotFoundError:
         return
+
+
+def _size(path: str) -> int:
+    try:
+        return os.stat(path).st_size
+    except OSError:
+        return 0
 
 
 TRUTHS = ("truths", "survived")

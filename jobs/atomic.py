@@ -9,6 +9,8 @@ import os
 import time
 from typing import Any, Callable, Optional, TypeVar
 
+from . import documents
+
 # May pass at once: a file server that restarts, a table that is full. Not a full disk: everything would wait for it.
 _ONCE_MORE = frozenset({errno.EIO, errno.EINTR, errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE})
 STALE_WAITS = (0.0, 0.01, 0.05, 0.2, 0.5)  # seconds before each new try of a call that met a stale handle
@@ -95,28 +97,33 @@ def write_json(path: "str | os.PathLike[str]", value: Any, sync: bool = True) ->
     write_bytes(path, (json.dumps(value, ensure_ascii=False, allow_nan=False) + "\n").encode(), sync)
 
 
-def read_json(path: "str | os.PathLike[str]") -> Optional[Any]:
-    """Return a JSON file's value, or None when it is missing, empty or not whole."""
+def read_json(path: "str | os.PathLike[str]", most: int = documents.LARGEST) -> Optional[Any]:
+    """Return a JSON file's value, or None when it is missing, empty, not whole, or no document (`documents`).
+
+    Parameters
+    ----------
+    most:
+        Bytes; a larger file is none.
+    """
     try:
-        return json.loads(read_bytes(path))
-    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return documents.parse(read_bytes(path, most))
+    except (FileNotFoundError, ValueError):
         return None
+    except OSError as error:
+        if documents.is_no_document(error):
+            return None
+        raise
 
 
-def read_bytes(path: "str | os.PathLike[str]") -> bytes:
-    """Return a file's content, also when another host replaces it just now.
+def read_bytes(path: "str | os.PathLike[str]", most: int = documents.LARGEST) -> bytes:
+    """Return a plain file's content, also when another host replaces it just now.
 
     Raises
     ------
     OSError
-        It cannot be read.
+        It cannot be read, is no plain file, or larger than `most` bytes.
     """
-
-    def read() -> bytes:
-        with open(path, "rb") as handle:
-            return handle.read()
-
-    return patiently(read)
+    return patiently(lambda: documents.read(path, most))
 
 
 def exists(path: str) -> bool:

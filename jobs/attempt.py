@@ -16,12 +16,14 @@ from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 
 from . import CONTRACT, begun, host, liveness, ownership, queueing_shell, slurm
 from .aside import aside
-from .atomic import exists, file_sha256, move, patiently, read_bytes, read_json, sync_file, sync_folder, write_json
+from .atomic import exists, move, patiently, read_bytes, read_json, sync_file, sync_folder, write_json
+from .documents import moment, parse
 from .errors import HomeMismatch, HomeMissing, disk_error
 from .folder import Home, HostFolder, RunFolder
 from .home_identity import check, make_folder
 from .lease import is_held
 from .policy import AGAIN
+from .results import EXIT, FAILURE, JOB, LARGEST, read_document, read_result, shaped
 from .state import Evidence
 from .transient import may_pass, retried
 
@@ -156,7 +158,7 @@ def replay_spool(local: HostFolder, home: Home) -> int:
     for name in sorted(os.listdir(local.spool)) if os.path.isdir(local.spool) else []:
         path = os.path.join(local.spool, name)
         try:
-            spooled = dict(_read_json(path) or {})
+            spooled = dict(read_document(path) or {})
             named = RunFolder(spooled["folder"])
             check(home, local.home_id)
             _write_exit(home.attempt(named.sweep, named.job_id, named.attempt), spooled["record"])
@@ -187,16 +189,9 @@ def read_exit(folder: RunFolder, local: Optional[HostFolder] = None) -> Optional
     """
     record = _sound(_read_decisive(folder, folder.exit))
     if record is None and local is not None:
-        spooled = _read_json(local.spooled(folder))
+        spooled = read_document(local.spooled(folder))
         record = _sound(spooled.get("record")) if isinstance(spooled, dict) else None
     return record
-
-
-def _read_json(path: str) -> Optional[Any]:
-    try:
-        return read_json(path)
-    except (OSError, RecursionError):  # a run folder that somebody has edited by hand may hold anything
-        return None
 
 
 def _read_decisive(folder: RunFolder, path: str) -> Optional[Any]:
@@ -205,9 +200,9 @@ def _read_decisive(folder: RunFolder, path: str) -> Optional[Any]:
     In a group's home a colleague can put one there: an end that did not happen would let a second attempt begin.
     """
     try:
-        read = patiently(lambda: ownership.read(path))
-        return json.loads(read.data) if read.uid in (0, os.stat(folder.path).st_uid) else None
-    except (OSError, ValueError, RecursionError):
+        read = patiently(lambda: ownership.read(path, LARGEST))
+        return parse(read.data) if read.uid in (0, os.stat(folder.path).st_uid) else None
+    except (OSError, ValueError):
         return None
 
 
@@ -222,21 +217,22 @@ def _sound(record: Any) -> Optional[Dict[str, Any]]:
     if not isinstance(record, dict) or not isinstance(record.get("stopped"), bool):
         return None
     failure = record.get("failure")
-    sound = isinstance(record.get("status"), int) or record.get("began") is False
-    return record if sound and (failure is None or isinstance(failure, dict)) else None
+    sound = _is_status(record.get("status")) or record.get("began") is False
+    sound = sound and all(moment(record.get(key, 0)) is not None for key in ("started", "ended"))
+    if not sound or not (failure is None or isinstance(failure, dict)):
+        return None
+    words = {"failure": shaped(failure, FAILURE)} if failure else {}
+    return {**shaped(record, EXIT), **words}
+
+
+def _is_status(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and abs(value) < 1 << 31
 
 
 def read_job(folder: RunFolder) -> Optional[Dict[str, Any]]:
     """Return `job.json`, or None when it is missing or damaged."""
     job = _read_decisive(folder, folder.job)
-    return job if isinstance(job, dict) else None
-
-
-def read_cases(folder: RunFolder) -> "Optional[list[Any]]":
-    """Return the per-patient scores, or None when there are none."""
-    cases = _read_json(folder.cases)
-    rows = cases.get("cases") if isinstance(cases, dict) else None
-    return [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else None
+    return shaped(job, JOB) if isinstance(job, dict) else None
 
 
 def claim_of(job: Any) -> Dict[str, Any]:
@@ -253,21 +249,6 @@ def teller_of(job: Any) -> str:
 def place_of(job: Any, local: HostFolder) -> HostFolder:
     """Return the host-local folder in which an attempt has its lock, whatever `ORCH_LOCAL` says today."""
     return HostFolder(str(claim_of(job).get("local") or local.path))
-
-
-def read_result(folder: RunFolder) -> "tuple[str, Optional[Dict[str, Any]]]":
-    """Return (`valid`, result), (`invalid`, None) or (`none`, None)."""
-    if not exists(folder.result):
-        return "none", None
-    result = _read_json(folder.result)
-    valid = isinstance(result, dict) and result.get("contract") == CONTRACT and isinstance(result.get("values"), dict)
-    return ("valid", result) if valid else ("invalid", None)
-
-
-def handed_in(folder: RunFolder) -> Dict[str, str]:
-    """SHA-256 of what the program handed in, by file name: later edits by hand are found out."""
-    paths = (folder.result, folder.cases)
-    return {os.path.basename(path): file_sha256(path) for path in paths if os.path.isfile(path)}
 
 
 def evidence(folder: RunFolder, job: Mapping[str, Any], local: HostFolder) -> Evidence:
@@ -340,7 +321,7 @@ def _lock(folder: RunFolder, job: Mapping[str, Any], local: HostFolder) -> "tupl
 
 def _declared(folder: RunFolder, claim: Mapping[str, Any]) -> "tuple[str, str]":
     """Only the host that ran an attempt can tell, unless a person has declared it dead since."""
-    told = _read_json(folder.home.dead(str(claim.get("host"))))
+    told = read_document(folder.home.dead(str(claim.get("host"))))
     if isinstance(told, dict) and float(told.get("at") or 0) > float(claim.get("at") or 0):
         return "free", "{} was declared dead by {}".format(claim.get("host"), told.get("by"))
     return "unknown", ""

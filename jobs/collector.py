@@ -6,14 +6,18 @@ import os
 from typing import Any, Dict, FrozenSet, Iterable, Iterator, List, Mapping, NamedTuple, Optional, Set, Tuple
 
 from . import begun, events, host
-from .attempt import evidence, goes_on, handed_in, place_of, read_cases, read_exit, read_job, read_result, teller_of
+from .attempt import evidence, goes_on, place_of, read_exit, read_job, teller_of
 from .errors import ContractError
 from .folder import Home, HostFolder, RunFolder
 from .holds import Holds
 from .queue import Entry, Key, Queue
+from .results import handed_in, read_cases, read_result
 from .spec import JobSpec
-from .state import ENDED, GONE, INTERRUPTED, QUEUED, Evidence, Verdict, judge
+from .state import ENDED, GONE, INTERRUPTED, QUEUED, RUNNING, UNREACHABLE, Evidence, Verdict, judge
 from .waits import Waits
+
+CHUNK = 200  # reports in one frame
+HEAVY = 20000  # events and rows of scores after which a frame is sent: some 3 MB
 
 Wanted = Optional[FrozenSet[str]]  # names of sweeps; None: all
 
@@ -106,6 +110,18 @@ class Collector:
         if late is not None and len(appeared) == len(late):  # else the same lines are read next time
             self._since, self._only = now, only
 
+    def batches(self, sweeps: Optional[List[str]] = None) -> Iterator[List[Dict[str, Any]]]:
+        """Yield the reports put together for frames: not too many, and not too much in them."""
+        batch: List[Dict[str, Any]] = []
+        weight = 0
+        for report in self.reports(sweeps):
+            batch.append(report)
+            weight += len(report["events"]) + len(report["cases"] or ())
+            if len(batch) == CHUNK or weight >= HEAVY:
+                yield batch
+                batch, weight = [], 0
+        yield batch
+
     def _noted(self, now: Optional[begun.Told], only: Wanted) -> Optional[List[Key]]:
         """Attempts that began since the last look; None when to tell them takes a look at every folder."""
         if now is None or self._since is None or self._only != only:
@@ -145,7 +161,18 @@ class Collector:
     def _unless_final(self, key: Key) -> Iterator[Dict[str, Any]]:
         final = self.known.get(key, Known(0, False)).final
         if not final and self._claimed.get(key) not in self._others and self._there(key):
+            yield from self._whatever_lies_there(key)
+
+    def _whatever_lies_there(self, key: Key) -> Iterator[Dict[str, Any]]:
+        """Report an attempt; one whose folder holds what nobody foresaw is told as damaged, and hides no other."""
+        try:
             yield from self._attempt(key)
+        except (ArithmeticError, AttributeError, LookupError, OSError, RecursionError, TypeError, ValueError) as error:
+            self.known[key] = self.known.get(key, Known(0, False))
+            if key not in self._damaged:
+                self._damaged.add(key)
+                why = "its run folder cannot be understood: {}".format(error or type(error).__name__)
+                yield self._report(key, None, Verdict(UNREACHABLE, why, "damaged run folder"))
 
     def _attempt(self, key: Key) -> Iterator[Dict[str, Any]]:
         self._queued.discard(key)
@@ -164,27 +191,39 @@ class Collector:
             self._claimed[key] = machine
             if machine in self._others:
                 return
-        verdict = judge(evidence(folder, job, self.local))
-        before = self.known.get(key)
-        unread = before is None or before.offset == 0  # perhaps known from the queue, where it had no claim yet
-        report = self._report(key, job if unread else None, verdict)
-        report["host"] = machine or report["host"]
-        lines = _lines(folder, before.offset if before else 0)
-        report.update(events=lines.events, offset=lines.offset)
-        final = verdict.state in ENDED
-        damaged = lines.damaged
-        if final and before and before.offset:  # what earlier looks met counts too
-            damaged = _lines(folder, 0).damaged
+        yield from self._news(folder, job, judge(evidence(folder, job, self.local)), machine or host.name())
+
+    def _news(self, folder: RunFolder, job: Dict[str, Any], verdict: Verdict, machine: str) -> Iterator[Dict[str, Any]]:
+        """Report an attempt's events piece by piece; with the last of them its state, and its ending."""
+        key = (folder.sweep, folder.job_id, folder.attempt)
+        before = self.known.get(key, Known(0, False))
+        unread, final, damaged = before.offset == 0, verdict.state in ENDED, 0  # unread: perhaps known from the queue
+        for lines in _pieces(folder, before.offset):
+            damaged += lines.damaged
+            whole = not lines.more
+            now = verdict if whole or not final else Verdict(RUNNING, "it has ended; its events are still to be read")
+            report = self._report(key, job if unread else None, now)
+            report.update(host=machine, events=lines.events, offset=lines.offset)
+            self.known[key] = Known(lines.offset, final and whole)
+            if whole:
+                if final and before.offset:  # what earlier looks met counts too
+                    damaged = sum(piece.damaged for piece in _pieces(folder, 0))
+                self._finish(report, folder, job, damaged, final, unread)
+            unread = False
+            yield report
+
+    def _finish(
+        self, report: Dict[str, Any], folder: RunFolder, job: Dict[str, Any], damaged: int, final: bool, unread: bool
+    ) -> None:
+        verdict = report["verdict"]
         if damaged:
-            report["verdict"]["warning"] = "events.jsonl has {} damaged lines".format(damaged)
+            verdict["warning"] = "events.jsonl has {} damaged lines".format(damaged)
         if unread or final:
-            report["verdict"]["warning"] += _tampering(job)
+            verdict["warning"] += _tampering(job)
         if final:
-            report.update(_ending(folder, place_of(job, self.local), report["verdict"]))
-            if goes_on(report["exit"]) or verdict.state == INTERRUPTED:
-                self._followed.append(key[:2])
-        self.known[key] = Known(lines.offset, final)
-        yield report
+            report.update(_ending(folder, place_of(job, self.local), verdict))
+            if goes_on(report["exit"]) or verdict["state"] == INTERRUPTED:
+                self._followed.append((folder.sweep, folder.job_id))
 
     def _entries(self, sweeps: Wanted) -> Iterator[Dict[str, Any]]:
         batches, holds, waits = self.queue.batches(), Holds(self.local), Waits(self.local)
@@ -207,7 +246,7 @@ class Collector:
                     self.known[entry.key] = Known(0, False)
                     self._queued.add(entry.key)
                 elif entry.key not in self.known:  # it began since the folders were looked at
-                    yield from self._attempt(entry.key)
+                    yield from self._whatever_lies_there(entry.key)
         yield from self._gone(seen, sweeps)
 
     def _gone(self, seen: Set[Key], sweeps: Wanted) -> Iterator[Dict[str, Any]]:
@@ -243,11 +282,11 @@ def _waiting(entry: Entry, holds: Holds, waits: Waits) -> Verdict:
     return Verdict(QUEUED, why) if why else judge(Evidence(attempt=False))
 
 
-def _lines(folder: RunFolder, offset: int) -> events.Lines:
+def _pieces(folder: RunFolder, offset: int) -> Iterator[events.Lines]:
     try:
-        return events.read(folder.events, offset)
+        yield from events.pieces(folder.events, offset)
     except OSError:  # no file that can be read: one damaged run folder must not hide all others
-        return events.Lines([], offset, 1)
+        yield events.Lines([], offset, 1)
 
 
 def _ending(folder: RunFolder, local: HostFolder, verdict: Dict[str, Any]) -> Dict[str, Any]:

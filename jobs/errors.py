@@ -40,6 +40,7 @@ class OrchError(Exception):
 
     code = "FAILED"
     exit_code = 1
+    said_by = ""  # the host whose words these are, where it is another machine
 
     def __init__(self, message: str, hint: str = "", **context: Any) -> None:
         super().__init__(message)
@@ -164,11 +165,14 @@ _TREE = {
 }
 
 
+SAID = 2000  # characters of a host's words that are kept
+
+
 def from_json(value: Dict[str, Any]) -> OrchError:
     """Build the error that `to_json` described; an unknown code becomes a plain `OrchError`."""
     cls, told = _TREE.get(str(value.get("code")), OrchError), value.get("context")
     context = {key: one for key, one in told.items() if key not in _OWN} if isinstance(told, dict) else {}
-    return cls(str(value.get("message", "unknown error")), str(value.get("hint", "")), **context)
+    return cls(str(value.get("message", "unknown error"))[:SAID], str(value.get("hint", ""))[:SAID], **context)
 
 
 _ELSEWHERE = "choose another place: orch config home /path (for a host: `home: /path` beside it in the site file)"

@@ -10,9 +10,11 @@ import signal
 from typing import Any, Dict, List, NamedTuple, Optional
 
 from . import events
+from .documents import open_plain
 from .folder import RunFolder
 
 LOG_TAIL = 16384  # bytes of the log that are searched
+FAILURES = 100  # the program's own words of a failure that are searched, the last ones
 EVIDENCE = 300  # characters of a line that are kept
 
 
@@ -194,17 +196,19 @@ def _kind_of_signal(number: int) -> str:
 
 def _words(folder: RunFolder, log: bool) -> List[str]:
     """The program's failure events, then its log lines, last first: the last line of a traceback is the telling one."""
-    said = [event for event in events.read(folder.events).events if event["kind"] == "failure"]
+    said: List[Dict[str, Any]] = []
+    for piece in events.pieces(folder.events):
+        said = [*said, *(event for event in piece.events if event["kind"] == "failure")][-FAILURES:]
     texts = ["{}: {}".format(event.get("failure", "failure"), event.get("text", "")) for event in reversed(said)]
     return texts + (list(reversed(_tail(folder.log))) if log else [])
 
 
 def _tail(path: str) -> List[str]:
     try:
-        with open(path, "rb") as handle:
+        with open(open_plain(path), "rb") as handle:
             handle.seek(0, 2)
             handle.seek(max(0, handle.tell() - LOG_TAIL))
-            text = handle.read().decode("utf-8", "replace")
+            text = handle.read(LOG_TAIL).decode("utf-8", "replace")
     except OSError:
         return []
     return [line for line in text.splitlines() if line.strip()]

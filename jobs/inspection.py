@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Dict, List
 
 from . import attempt, host
 from .holds import Holds
+from .results import read_result
 from .waits import WAITS, Waits
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ def show(agent: Agent, sweep: str, job: str) -> Reply:
     for folder in agent.home.attempts(sweep, job):
         spec, verdict = attempt.read_job(folder) or {}, agent.verdict(folder)
         place = attempt.place_of(spec, agent.local)
-        ending = {"exit": attempt.read_exit(folder, place), "result": attempt.read_result(folder)[1]}
+        ending = {"exit": attempt.read_exit(folder, place), "result": read_result(folder)[1]}
         files = {"files": _sizes(folder.path), "path": folder.path}
         found.append({"spec": spec, "verdict": verdict.to_json(), **files, **ending})
     queued = [entry.job for entry in agent.queue.waiting() if entry.key[:2] == (sweep, job)]

@@ -12,11 +12,12 @@ from typing import Any, Callable, Dict, Mapping, NamedTuple, Optional, TypeVar
 
 from . import host, slurm
 from .aftermath import decided, follow
-from .attempt import handed_in, read_result, record_exit
+from .attempt import record_exit
 from .failure import Proof, diagnose
 from .folder import HostFolder, RunFolder
 from .logbook import log_trouble
 from .proofs import Counter, lost_card, memory_kill, silent_disk
+from .results import handed_in, read_result
 from .transient import retried
 
 RETRY_WAIT = 5.0  # seconds between tries to write an exit record that neither run folder nor spool can take

@@ -6,10 +6,12 @@ come from one descriptor, so that nothing can be put in the place of a file in b
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from typing import Dict, NamedTuple, Tuple
 
+from .documents import LARGEST
 from .host import user, user_name
 
 _OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
@@ -27,21 +29,23 @@ class Owned(NamedTuple):
     mode: int
 
 
-def read(path: str) -> Owned:
-    """Read a plain file; a link is not followed, a pipe is not waited for.
+def read(path: str, most: int = LARGEST) -> Owned:
+    """Read a plain file of at most so many bytes; a link is not followed, a pipe is not waited for.
 
     Raises
     ------
     OSError
-        It cannot be read, or it is no plain file (`FileExistsError`).
+        It cannot be read, holds more, or is no plain file (`FileExistsError`).
     """
     descriptor = os.open(path, os.O_RDONLY | _FLAGS)
     try:
         about = os.fstat(descriptor)
         if not stat.S_ISREG(about.st_mode):
             raise FileExistsError("it is no plain file")
+        if about.st_size > most:
+            raise OSError(errno.EFBIG, "it holds more than {} bytes".format(most), path)
         with os.fdopen(descriptor, "rb", closefd=False) as handle:
-            return Owned(handle.read(), about.st_uid, about.st_mode)
+            return Owned(handle.read(most), about.st_uid, about.st_mode)
     finally:
         os.close(descriptor)
 

@@ -14,6 +14,7 @@ from .homes import PRIVATE, mask
 
 Record = Dict[str, Any]
 
+LARGEST = 32 << 20  # bytes: a record of 100,000 cells is a third of it
 _NOBODY = 65534  # to whom a file server gives the files of users that it does not know: it tells nothing
 _KEPT = ("title", "project", "version", "versions")  # what an older orch does not know, and must not lose
 
@@ -33,8 +34,13 @@ def owner(home: Home, path: str) -> Optional[Dict[str, Any]]:
 
 def read(home: Home, name: str) -> Optional[Record]:
     """Return a sweep's record with its `owner`, or None when there is none that can be read."""
-    record = read_json(home.sweep(name))
-    return {**record, "owner": owner(home, home.sweep(name))} if isinstance(record, dict) else None
+    try:
+        record = read_json(home.sweep(name), LARGEST)
+    except OSError:
+        return None
+    if not isinstance(record, dict) or record.get("name") != name:  # else it would be taken for another sweep's
+        return None
+    return {**record, "owner": owner(home, home.sweep(name))}
 
 
 def same_project(one: Optional[Mapping[str, Any]], other: Optional[Mapping[str, Any]]) -> bool:

@@ -77,6 +77,7 @@ serve(source, sink, ahead)
 BOOT = "import sys;i=sys.stdin.buffer;n=int(i.readline());exec(i.read(n))"
 
 AHEAD = 8  # answers that are read before somebody wants them, unless we write: of many, most wait on the host
+LOCAL = "local"  # name of the way to this very machine, whose agent is our own program
 NOISE_LIMIT = 1 << 20  # bytes that start-up files may print before the marker
 REFUSAL_LIMIT = 500  # bytes of why a host cannot run our agent
 
@@ -191,7 +192,9 @@ class Wire:
                 if "chunk" in frame:
                     yield frame["chunk"]
                 elif isinstance(frame.get("error"), dict):
-                    raise from_json(frame["error"])
+                    error = from_json(frame["error"])
+                    error.said_by = "" if self._pipe.name == LOCAL else self._pipe.name
+                    raise error
                 elif isinstance(frame.get("ok"), dict):
                     return dict(frame["ok"])
                 else:

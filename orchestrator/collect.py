@@ -8,6 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from jobs.documents import moment
+from jobs.errors import ContractError, WireError
+from jobs.folder import valid_name
 from jobs.state import ENDED
 
 from .config import Settings
@@ -18,6 +21,8 @@ from .known_homes import open_own
 from .naming import Names
 from .parts import host_of
 from .store import Index, JobRow, digest
+
+_NONSENSE = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, ContractError)
 
 
 @dataclass
@@ -175,13 +180,22 @@ class _Taking:
         return lambda contact: contact.wire.stream("collect", **told[contact.name])
 
     def _take(self, item: Item) -> None:
-        """Take in one piece: the sweeps' records come first, then reports, then the journal."""
-        contact = item.contact
-        if item.error:
+        """Take in one piece; a host that tells what is no report at all counts as silent, and hides no other."""
+        contact, error = item.contact, item.error
+        if not error:
+            try:
+                self._take_in(item, contact)
+            except _NONSENSE as nonsense:
+                text = f"{contact.name} tells what is no report of orch: {nonsense!r}"[:300]
+                error = WireError(text, f"is the orch there the same as here? orch doctor {contact.name}")
+        if error:
             if len(self.fleet.contacts) == 1 and not self.fleet.silent:
-                raise item.error
-            self.fleet.lose(contact, item.error)
-        elif item.end is not None:
+                raise error
+            self.fleet.lose(contact, error)
+
+    def _take_in(self, item: Item, contact: Contact) -> None:
+        """The sweeps' records come first, then reports, then the journal."""
+        if item.end is not None:
             journal = item.end["journal"]
             if journal["offset"] is not None:
                 self.index.ingest_journal(journal["lines"], journal["offset"], contact.home_id)
@@ -206,11 +220,25 @@ class _Taking:
         """Take in the sweeps' records; where homes differ, the one that was written last says what a sweep is."""
         if records and not self.fleet.records:
             self.fleet.records = self.index.records_known()
-        for record in records:
+        for record in filter(_is_record, records):
             known, found = self.fleet.records.get(record["name"]), _version(record)
             if known is None or (known != found and known[0] <= found[0]):
                 self.index.record_sweep(record)
                 self.fleet.records[record["name"]] = found
+
+
+def _is_record(record: Any) -> bool:
+    """Tell whether a sweep's record has what tables and folders are made of; one that was edited by hand may not."""
+    if not isinstance(record, dict) or not valid_name(str(record.get("name"))):
+        return False
+    cells = record.get("cells") or []
+    return isinstance(cells, list) and all(
+        isinstance(cell, dict)
+        and valid_name(str(cell.get("id")))
+        and isinstance(cell.get("label"), str)
+        and isinstance(cell.get("names") or {}, dict)
+        for cell in cells
+    )
 
 
 def _lists(contact: Contact) -> str:
@@ -249,5 +277,8 @@ def watched_scores(index: Index, sweep: str, metric: str | None) -> dict[str, di
 
 def _spans(reports: list[dict[str, Any]]) -> Iterator[tuple[str, float]]:
     for report in reports:
-        if report["exit"] and report["exit"].get("began", True):
-            yield report["job"], report["exit"]["ended"] - report["exit"]["started"]
+        record = report.get("exit")
+        if isinstance(record, dict) and record.get("began", True):
+            ended, started = moment(record.get("ended")), moment(record.get("started"))
+            if ended is not None and started is not None:
+                yield report["job"], ended - started

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from argparse import Namespace
 
 from jobs.errors import NotFound
@@ -40,8 +39,7 @@ def run(args: Namespace, settings: Settings, out: Output) -> int:
             printed = printed or bool(text)
             out.json({"text": text})
             if not out.json_mode:
-                sys.stdout.write(text)
-                sys.stdout.flush()
+                out.output(text)
         if not printed:
             out.note(f"{row.label} has printed nothing")
     return 0

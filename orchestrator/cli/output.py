@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TextIO
 
 from jobs.errors import OrchError
+from jobs.visible import in_json, on_terminal, visible
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -42,31 +43,36 @@ class Output:
     def result(self, text: str) -> None:
         """Print a result for people."""
         if not self.json_mode:
-            _write(sys.stdout, text)
+            _write(sys.stdout, visible(text))
 
     def json(self, value: Any) -> None:
         """Print a result for programs: one document, or one line of a stream."""
         if self.json_mode:
-            _write(sys.stdout, json.dumps(value, ensure_ascii=False, default=str))
+            _write(sys.stdout, in_json(json.dumps(value, ensure_ascii=False, default=str)))
 
     def note(self, text: str) -> None:
         """Say something about the way, not the result."""
-        _write(sys.stderr, text)
+        _write(sys.stderr, visible(text))
+
+    def output(self, text: str) -> None:
+        """Pass on what a program has printed: to a terminal without what it would obey, elsewhere byte for byte."""
+        sys.stdout.write(on_terminal(text) if self.terminal else text)
+        sys.stdout.flush()
 
     def warning(self, text: str) -> None:
         """Say something that needs attention but stops nothing."""
-        _write(sys.stderr, self._paint("warning:", "33", sys.stderr) + " " + text)
+        _write(sys.stderr, self._paint("warning:", "33", sys.stderr) + " " + visible(text))
 
     def next(self, command: str) -> None:
         """Print the command that most people want next."""
         if not self.json_mode:
-            _write(sys.stderr, f"next: {command}")
+            _write(sys.stderr, f"next: {visible(command)}")
 
     def table(self, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
         """Print a table: aligned on a terminal, tab-separated and untruncated otherwise. Empty cells are None."""
         if self.json_mode:
             return
-        texts = [["" if cell is None else str(cell) for cell in row] for row in rows]
+        texts = [["" if cell is None else visible(str(cell)) for cell in row] for row in rows]
         if self.terminal:
             self._rich_table(columns, texts)
         else:
@@ -105,14 +111,18 @@ class Output:
         return stream.isatty() and os.environ.get("TERM") != "dumb"
 
     def error(self, error: OrchError) -> None:
-        """Print an error: `{"error": ...}` on stdout with `--json`; else message and repair on stderr."""
+        """Print an error: `{"error": ...}` on stdout with `--json`; else message and repair on stderr.
+
+        What a host says stands as its words: another program may speak in its place, and its repair is not ours.
+        """
         if self.json_mode:
             self.json({"error": error.to_json()})
             return
         head = self._paint("error:", "31;1", sys.stderr)
-        _write(sys.stderr, f"{head} {_indented(error.message, '  ')}")
+        says, fix = (f"{error.said_by} says: ", f"{error.said_by} suggests:") if error.said_by else ("", "fix:")
+        _write(sys.stderr, f"{head} {visible(says + _indented(error.message, '  '))}")
         if error.hint:
-            _write(sys.stderr, f"  fix: {_indented(error.hint, '       ')}")
+            _write(sys.stderr, f"  {visible(fix)} {visible(_indented(error.hint, '       '))}")
 
     def _paint(self, text: str, code: str, stream: TextIO) -> str:
         return f"\033[{code}m{text}\033[0m" if self.colored(stream) else text

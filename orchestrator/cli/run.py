@@ -154,8 +154,7 @@ def _follow(contact: Contact, spec: JobSpec, out: Output) -> int:
             if out.json_mode:
                 out.json({"text": text})
             else:
-                sys.stdout.write(text)
-                sys.stdout.flush()
+                out.output(text)
     except KeyboardInterrupt:
         out.note(f"\nIt goes on. Come back with: orch logs {spec.label} -f\n  end it with: orch stop {spec.label}")
         raise

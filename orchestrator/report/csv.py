@@ -7,6 +7,8 @@ from typing import Any
 
 import pandas as pd
 
+from jobs.visible import visible
+
 from .model import Report
 
 
@@ -75,6 +77,7 @@ def _plain(value: Any) -> Any:
     """Keep whole numbers whole, and formulas from being formulas in a spreadsheet."""
     if isinstance(value, float) and (math.isnan(value) or value.is_integer()):
         return "" if math.isnan(value) else int(value) if abs(value) < 2**53 else value
-    if isinstance(value, str) and value[:1] in "=+-@" and value[:1]:
-        return "'" + value
+    if isinstance(value, str):
+        value = visible(value)
+        return "'" + value if value.lstrip()[:1] in ("=", "+", "-", "@") else value
     return value

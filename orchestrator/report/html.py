@@ -7,6 +7,8 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from jobs.visible import visible
+
 from . import figures, svg, words
 from .model import Report
 from .table import detail, write
@@ -19,6 +21,7 @@ def render(report: Report) -> str:
     page = Environment(
         loader=FileSystemLoader(_FOLDER),
         autoescape=True,
+        finalize=_shown,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -34,6 +37,11 @@ def render(report: Report) -> str:
         script=Markup((_FOLDER / "sort.js").read_text(encoding="utf-8")),
         **_drawn(report),
     )
+
+
+def _shown(value: object) -> object:
+    """Texts without signs that a page would obey and nobody sees; what the page's own code has made stays."""
+    return visible(value) if type(value) is str else value
 
 
 def _drawn(report: Report) -> dict[str, Markup]:

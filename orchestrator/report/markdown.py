@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from jobs.visible import visible
+
 from . import words
 from .model import Report
 from .table import Table, detail, write
@@ -92,4 +94,4 @@ def _plain(text: str) -> str:
     """Keep a text in its cell, and as text."""
     for sign in ("\\", "|", "<", "*", "_", "`", "["):
         text = text.replace(sign, "\\" + sign)
-    return " ".join(text.split())
+    return " ".join(visible(text).split())

@@ -7,6 +7,7 @@ import sqlite3
 from collections.abc import Mapping
 from typing import Any
 
+from jobs.documents import moment
 from jobs.state import ENDED, STOPPED, UNREACHABLE
 
 
@@ -73,11 +74,11 @@ class Attempt:
 
     def went_on(self, events: list[Mapping[str, Any]], latest: Mapping[str, Any] | None) -> None:
         """Remember the newest event and the newest values."""
-        moment = events[-1].get("t") if events else None
+        newest = moment(events[-1].get("t")) if events else None
         values = json.dumps({"step": latest["step"], "values": latest["values"]}) if latest else None
         self._connection.execute(
             "UPDATE attempt SET event_t = coalesce(?, event_t), latest = coalesce(?, latest) WHERE id = ?",
-            (moment, values, self.id),
+            (newest, values, self.id),
         )
 
     def read_to(self, offset: int) -> None:

@@ -11,8 +11,10 @@ import sqlite3
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from jobs.documents import moment, text
 from jobs.errors import ContractError
-from jobs.state import GONE
+from jobs.folder import valid_name
+from jobs.state import GONE, STATES, UNREACHABLE
 
 from . import series
 from .attempt import Attempt
@@ -20,6 +22,11 @@ from .records import drop_waiting, recount, sweep_id
 
 _CASE_COLUMNS = frozenset({"case", "class", "group", "status", "dice", "slice_dice"})
 _LIMIT = 1 << 63  # SQLite's integers have 64 bits
+# What a report can bring about that no other one can help; a full disk is something else.
+_OF_SQLITE = (sqlite3.DataError, sqlite3.IntegrityError, sqlite3.InterfaceError, sqlite3.ProgrammingError)
+ODD = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError, *_OF_SQLITE)
+MOST_ATTEMPTS = 1 << 31
+WORDS = 300  # characters of a label, and of why a report is damaged
 
 
 class Batch:
@@ -39,18 +46,24 @@ class Batch:
         ContractError
             It names no sweep, job or attempt.
         """
-        try:
-            job = self._job(report)
-            number = int(report["attempt"])
-            verdict = report["verdict"]
-            state = str(verdict["state"])
-        except (KeyError, TypeError, ValueError) as error:
-            raise ContractError(f"a report breaks the contract: {error!r}", "is the host's orch the same?") from error
+        number, state = _names(report)
+        job = self._job(report)
         self._touched.add(job)
         if state == GONE:
             drop_waiting(self._connection, job, number, str(report.get("host")))
             return
         self._take(Attempt(self._connection, job, number), report, state)
+
+    def add_damaged(self, report: Mapping[str, Any], error: Exception) -> None:
+        """Take in a report that the tables refuse, and whose rows were taken back: as a damaged attempt."""
+        self._keys = dict(self._connection.execute("SELECT name, id FROM key").fetchall())
+        number, _ = _names(report)
+        job = self._job({**report, "spec": None})
+        self._touched.add(job)
+        attempt = Attempt(self._connection, job, number)
+        why = f"its run folder cannot be understood: {error!r}"[:WORDS]
+        attempt.judge({"verdict": {"reason": text(why)}}, UNREACHABLE, False)
+        attempt.damaged("damaged run folder")
 
     def finish(self) -> None:
         """Decide anew, for every job touched, which attempt is the newest and which one counts."""
@@ -78,7 +91,7 @@ class Batch:
         ).fetchone()
         if found and (found[1] is not None or not spec):
             return int(found[0])
-        label, names = str(spec.get("label") or uid), json.dumps(spec.get("names") or {})
+        label, names = _label(spec, uid), json.dumps(_columns(spec.get("names")))
         row = self._connection.execute(
             "INSERT INTO job (sweep_id, uid, label, names) VALUES (?, ?, ?, ?)"
             " ON CONFLICT (sweep_id, uid) DO UPDATE SET label = excluded.label, names = excluded.names RETURNING id",
@@ -141,9 +154,49 @@ def ingest(connection: sqlite3.Connection, reports: Iterable[Mapping[str, Any]])
     """Take in reports; return how many rows were written."""
     batch = Batch(connection)
     for report in reports:
-        batch.add(report)
+        connection.execute("SAVEPOINT report")
+        try:
+            batch.add(report)
+        except ODD as error:
+            connection.execute("ROLLBACK TO report")
+            batch.add_damaged(report, error)
+        connection.execute("RELEASE report")
     batch.finish()
     return batch.rows
+
+
+def _names(report: Mapping[str, Any]) -> tuple[int, str]:
+    """Return the attempt's number and its state; names of sweep and job, which become folders here, are names.
+
+    Raises
+    ------
+    ContractError
+        One of them is missing or is none.
+    """
+    try:
+        number, state = report["attempt"], report["verdict"]["state"]
+        sound = valid_name(report["sweep"]) and valid_name(report["job"]) and state in (*STATES, GONE)
+        if sound and type(number) is int and 0 <= number < MOST_ATTEMPTS:
+            return number, str(state)
+        error: Exception | None = None
+    except (KeyError, TypeError) as caught:
+        error = caught
+    raise ContractError("a host tells of an attempt that has no proper name, number or state", _OTHER) from error
+
+
+_OTHER = "is the orch of that host the same as here? orch doctor --all"
+
+
+def _label(spec: Mapping[str, Any], uid: str) -> str:
+    label = spec.get("label")
+    return text(label)[:WORDS] if isinstance(label, str) and label else uid
+
+
+def _columns(names: Any) -> dict[str, Any]:
+    """The columns of tables: plain values by name."""
+    if not isinstance(names, Mapping):
+        return {}
+    return {str(key): value for key, value in names.items() if isinstance(value, str | int | float | None)}
 
 
 def _metrics(event: Mapping[str, Any], named: dict[str, tuple[list[int], list[float]]]) -> bool:
@@ -177,7 +230,7 @@ def _number(value: Any) -> float | None:
 
 def _event(attempt: int, event: Mapping[str, Any]) -> tuple[Any, ...]:
     body = {key: value for key, value in event.items() if key not in ("seq", "t", "kind")}
-    return attempt, event["seq"], event.get("t"), str(event["kind"]), json.dumps(body)
+    return attempt, event["seq"], moment(event.get("t")), str(event["kind"]), json.dumps(body)
 
 
 def _case(attempt: int, case: Mapping[str, Any]) -> tuple[Any, ...]:

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from jobs.atomic import canonical
+from jobs.documents import moment, text
 from jobs.state import QUEUED, UNREACHABLE
 
 # Of several attempts exactly one counts: the first done one that no fence excludes (its host was declared dead, or a
@@ -99,18 +100,7 @@ def ingest_journal(
     connection: sqlite3.Connection, lines: Iterable[Mapping[str, Any]], offset: int, home: str = ""
 ) -> int:
     """Take in lines of a home's journal up to a byte offset; return how many are new."""
-    rows = [
-        (
-            int(line["seq"]),
-            float(line.get("t") or 0),
-            str(line.get("sweep") or ""),
-            str(line.get("job") or ""),
-            str(line.get("kind") or "note"),
-            str(line.get("text") or ""),
-            int(line.get("attempt") or 0),
-        )
-        for line in lines
-    ]
+    rows = [row for row in map(_journal_row, lines) if row]
     before = connection.total_changes
     connection.executemany(
         "INSERT OR IGNORE INTO journal (seq, t, sweep, job, kind, text, attempt) VALUES (?, ?, ?, ?, ?, ?, ?)", rows
@@ -122,6 +112,15 @@ def ingest_journal(
     )
     _recount_fenced(connection, [(row[2], row[3]) for row in rows if row[4] == "fence"])
     return new
+
+
+def _journal_row(line: Mapping[str, Any]) -> tuple[Any, ...] | None:
+    """The columns of a line; None for one that is no line of a journal: it must not keep out the others."""
+    number, attempt = line.get("seq"), line.get("attempt") or 0
+    if type(number) is not int or type(attempt) is not int or not all(0 <= one < 1 << 63 for one in (number, attempt)):
+        return None
+    texts = [text(str(line.get(key) or "")) for key in ("sweep", "job", "kind", "text")]
+    return (number, moment(line.get("t")) or 0.0, *texts[:2], texts[2] or "note", texts[3], attempt)
 
 
 def journal_name(home: str) -> str:

@@ -20,6 +20,8 @@ from docx.shared import Cm, Pt, RGBColor
 from docx.table import _Cell
 from docx.text.paragraph import Paragraph as WordParagraph
 
+from jobs.visible import visible
+
 from .blocks import Block, Code, Document, Heading, Items, Note, Paragraph, Table, spans
 from .words import CONTENTS, EXPECTED, LANGUAGE_TAGS, PAGE
 
@@ -170,7 +172,7 @@ class _Writer:
                 run.bold = True
 
     def _inline(self, line: WordParagraph, text: str) -> None:
-        for span in spans(text):
+        for span in spans(visible(text)):
             if span.kind == "link":
                 self._link(line, span.text, span.target)
                 continue
@@ -190,7 +192,7 @@ class _Writer:
 
 
 def _plain(text: str) -> str:
-    return "".join(span.text for span in spans(text))
+    return "".join(span.text for span in spans(visible(text)))
 
 
 def _page(file: WordFile) -> None:

@@ -18,18 +18,16 @@ from jobs.attempt import (
     EXIT_SIZE,
     cancel,
     evidence,
-    handed_in,
     publish,
-    read_cases,
     read_exit,
     read_job,
-    read_result,
     record_exit,
     replay_spool,
 )
 from jobs.errors import DiskError
 from jobs.folder import Home, HostFolder, RunFolder
 from jobs.lease import take
+from jobs.results import handed_in, read_cases, read_result
 from jobs.state import judge
 
 ROOT = Path(__file__).resolve().parents[2]

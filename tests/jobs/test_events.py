@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from local_host import fill
 
-from jobs.events import EventWriter, finite, read
+from jobs.events import EventWriter, Lines, finite, read
 
 
 def write(path: Path, count: int = 3) -> None:
@@ -95,7 +95,7 @@ def test_scalars_of_numeric_libraries_are_numbers(tmp_path: Path) -> None:
 
 
 def test_a_missing_file_has_no_events(tmp_path: Path) -> None:
-    assert read(tmp_path / "events.jsonl", 5) == ([], 5, 0)
+    assert read(tmp_path / "events.jsonl", 5) == Lines([], 5, 0)
 
 
 def test_a_full_disk_tears_one_line_and_spoils_no_other(small_disk: Path) -> None:

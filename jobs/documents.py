@@ -1,0 +1,120 @@
+"""Files that others write: only plain files are opened, read up to a limit, and parsed into what every reader takes.
+
+A program may leave a named pipe, a device, a gigabyte or half an emoji where a document is due. None of it may hold up,
+or fill, whoever reads the run folders of all.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import math
+import os
+import re
+import stat
+from typing import Any
+
+MIB = 1 << 20
+LARGEST = 256 * MIB  # bytes of a file that is read whole: a batch of 100,000 jobs is smaller
+DEPTH = 64  # lists and objects inside each other; parser and encoder give up at about 1,000, each elsewhere
+_INTEGERS = 1 << 63  # SQLite's have 64 bits, as those of most readers
+_ODD = re.compile(rb"\\u[dD][89a-fA-F]|[0-9]{19}")  # an escaped surrogate, or perhaps a number of more than 64 bits
+_DECODER = json.JSONDecoder(parse_constant=lambda name: None)  # NaN and Infinity, which some writers let through
+
+
+def open_plain(path: "str | os.PathLike[str]") -> int:
+    """Open a file for reading; never waits for a named pipe.
+
+    Raises
+    ------
+    OSError
+        It cannot be opened, or is no plain file (EINVAL).
+    """
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+    descriptor = os.open(path, flags)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "it is no plain file", os.fspath(path))
+    return descriptor
+
+
+def read(path: "str | os.PathLike[str]", most: int = LARGEST) -> bytes:
+    """Return a plain file's bytes.
+
+    Raises
+    ------
+    OSError
+        It cannot be read, is no plain file (EINVAL), or holds more than `most` bytes (EFBIG).
+    """
+    with open(open_plain(path), "rb") as handle:
+        data = handle.read(most + 1) if os.fstat(handle.fileno()).st_size <= most else b""
+        if len(data) > most or os.fstat(handle.fileno()).st_size > most:
+            raise OSError(errno.EFBIG, "it holds more than {} MiB".format(most // MIB), os.fspath(path))
+        return data
+
+
+def is_no_document(error: OSError) -> bool:
+    """Tell whether something else lies where a document is due."""
+    return error.errno in (errno.EINVAL, errno.EFBIG, errno.EISDIR, errno.ELOOP, errno.ENXIO, errno.ENOTDIR)
+
+
+def parse(data: bytes) -> Any:
+    """Return a JSON text's value; numbers, texts and depth are such that every reader and encoder takes them.
+
+    Raises
+    ------
+    ValueError
+        It is no JSON, or nested deeper than `DEPTH`.
+    """
+    try:
+        value = _DECODER.decode(data.decode())
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+    return clean(value) if is_odd(data) or may_be_deep(data) else value
+
+
+def is_odd(data: bytes) -> bool:
+    """Tell whether a JSON text may hold a number or a sign that not every reader takes (quick: it may be wrong)."""
+    return _ODD.search(data) is not None
+
+
+def may_be_deep(data: bytes) -> bool:
+    """Tell whether a JSON text may be nested deeper than `DEPTH` (quick: it may be wrong)."""
+    return data.count(b"[") + data.count(b"{") > DEPTH
+
+
+def clean(value: Any, depth: int = DEPTH) -> Any:
+    """Return a parsed value without what some readers refuse: large integers become floats, halves of signs U+FFFD.
+
+    Raises
+    ------
+    ValueError
+        It is nested deeper than `depth`.
+    """
+    if isinstance(value, str):
+        return text(value)
+    if isinstance(value, int) and not -_INTEGERS <= value < _INTEGERS:
+        return _float(value)
+    if isinstance(value, (dict, list)) and depth == 0:
+        raise ValueError("it is nested too deeply")
+    if isinstance(value, dict):
+        return {text(key): clean(item, depth - 1) for key, item in value.items()}
+    return [clean(item, depth - 1) for item in value] if isinstance(value, list) else value
+
+
+def text(value: str) -> str:
+    """Return a text that can be encoded: halves of signs become U+FFFD."""
+    return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def _float(value: int) -> "float | None":
+    try:
+        return float(value)
+    except OverflowError:
+        return None
+
+
+def moment(value: Any) -> "float | None":
+    """Return a time in seconds since 1970 if it is one that a calendar has (before the year 5138), else None."""
+    sound = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    return float(value) if sound and 0 <= value < 1e11 else None
