@@ -37,8 +37,10 @@ def locked(home: Home) -> ContextManager[None]:
 def inside(home: Home, piece: str) -> bool:
     """Tell whether a path in the home lies in it: no folder on the way is a link that leads out."""
     parts = piece.split("/")
+    if {"", ".", ".."} & set(parts) or "\0" in piece or os.path.splitdrive(piece)[0]:  # "" in front: it is absolute
+        return False
     parent = os.path.realpath(os.path.join(home.path, *parts[:-1]))
-    return ".." not in parts and parent == os.path.join(os.path.realpath(home.path), *parts[:-1])
+    return parent == os.path.join(os.path.realpath(home.path), *parts[:-1])
 
 
 def park(home: Home, item: Mapping[str, Any], by: str) -> Optional[Item]:
