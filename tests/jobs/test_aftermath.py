@@ -248,6 +248,29 @@ def test_a_lost_exit_status_is_left_to_a_person(host: LocalHost) -> None:
     host.wire.close()
     host.wire = host.connect()
     assert (host.state(job), attempts(host, job)) == ("interrupted", [1])
+    assert Path(host.local.attempt_lock(host.folder(job))).exists(), "all the proof there is, for colleagues too"
+
+
+def test_what_was_declared_dead_is_followed_by_nothing(host: LocalHost) -> None:
+    """Injected: a job of a former boot, of whose host a person said since that it is dead. Started again: nothing."""
+    job = host.job("a", ("/bin/sleep", "600"))
+    host.submit(job)
+    identity = host.identity(job)
+    host.wire.close()
+    for pid in (identity["watcher"][0], identity["job"][0]):
+        _kill(pid)
+    spec = spec_of(host, job, 1)
+    spec["claim"]["boot_id"] = "another boot"
+    Path(host.folder(job).job).write_text(json.dumps(spec))
+    dead = Path(host.home.dead(host.about["host"]))
+    dead.parent.mkdir(exist_ok=True)
+    dead.write_text(json.dumps({"at": spec["claim"]["at"] + 60, "by": "ana"}))
+    for _ in range(2):
+        host.wire = host.connect()
+        assert host.state(job) == "interrupted"
+        host.wire.close()
+    assert attempts(host, job) == [1]
+    host.wire = host.connect()
 
 
 def test_a_job_over_its_time_is_asked_to_leave_and_does_not_count_as_done(host: LocalHost) -> None:

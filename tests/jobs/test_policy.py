@@ -83,6 +83,9 @@ def test_limits_count_by_kind_and_a_person_begins_anew() -> None:
     assert decide("killed", history_of(job, "killed")).action == NEVER
     assert decide("host_rebooted", history_of(job, "host_rebooted")).action == "retry"
     assert decide("killed", history_of({**job, "retry": None}, "killed")).action == "retry"
+    rebooted = decide("host_rebooted", history_of(job, "host_rebooted"))
+    after = next_job(job, "host_rebooted", rebooted, None, 1000.0)
+    assert after["retry"]["tries"] == {"killed": 1, "host_rebooted": 1}, "one kind does not forget the other"
 
 
 @pytest.mark.parametrize(
