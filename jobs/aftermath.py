@@ -13,9 +13,10 @@ import time
 from typing import Any, Dict, Mapping, Optional
 
 from . import attempt, host, slurm
-from .atomic import exists, read_json
+from .atomic import exists
 from .folder import Home, HostFolder, RunFolder
 from .holds import Hold, Holds, alike_reason, code_of, has_room, mark_sick
+from .host_identity import concerns, declaration
 from .lease import holding, is_held
 from .policy import AGAIN, ALIKE, HOLD, NEVER, OTHER_HOST, RETRY, Decision, decide, history_of, next_job, table_of
 from .queue import Queue, ring
@@ -156,16 +157,15 @@ def _settled(folder: RunFolder, local: HostFolder) -> bool:
         failure = {"kind": "host_rebooted" if rebooted else "exit_status_lost", "evidence": verdict.reason}
     decision = _decision(record.get("decision") or decided(job, failure))
     open_ = verdict.state == FAILED or (verdict.state == INTERRUPTED and decision.action in AGAIN)
-    if failure and open_ and not _declared_dead(folder.home, job):
+    if failure and open_ and not _declared_dead(folder, job):
         _follow(folder, {**job, "attempt": folder.attempt}, local, failure, decision, late=True)
     return bool(record) or rebooted or by_slurm
 
 
-def _declared_dead(home: Home, job: Mapping[str, Any]) -> bool:
+def _declared_dead(folder: RunFolder, job: Mapping[str, Any]) -> bool:
     """Tell whether a person has declared this host dead since the attempt began: then it is theirs to say."""
-    told = read_json(home.dead(host.name()))
-    at, began = (told or {}).get("at") if isinstance(told, dict) else None, attempt.claim_of(job).get("at")
-    return isinstance(at, (int, float)) and isinstance(began, (int, float)) and began < at
+    told = declaration(folder.home, host.name())
+    return told is not None and concerns(told, folder, attempt.claim_of(job))
 
 
 def _decision(value: Any) -> Decision:

@@ -14,7 +14,7 @@ import shutil
 import time
 from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 
-from . import CONTRACT, begun, host, liveness, ownership, queueing_shell, slurm
+from . import CONTRACT, begun, host, host_identity, liveness, ownership, queueing_shell, slurm
 from .aside import aside
 from .atomic import exists, move, patiently, read_bytes, read_json, sync_file, sync_folder, write_json
 from .documents import moment, parse
@@ -61,7 +61,7 @@ def publish(
     """
     token = os.urandom(8).hex()
     temporary = aside(folder.path)
-    place = {"host": host.name(), "boot_id": host.boot_id(), "local": local.path}
+    place = {"host": host.name(), "machine": host_identity.machine(), "boot_id": host.boot_id(), "local": local.path}
     claim = {"token": token, **place, "at": time.time(), "device": dict(device)}
     if processes:
         claim["processes"] = dict(processes)
@@ -315,14 +315,14 @@ def _lock(folder: RunFolder, job: Mapping[str, Any], local: HostFolder) -> "tupl
     if claim.get("host") != host.name():
         return _declared(folder, claim)
     if "" not in (claim.get("boot_id"), host.boot_id()) and claim.get("boot_id") != host.boot_id():
-        return "free", "the host was booted since"
+        return host_identity.of_another_boot(folder, claim, local)
     return liveness.proof(folder, claim, local)
 
 
 def _declared(folder: RunFolder, claim: Mapping[str, Any]) -> "tuple[str, str]":
     """Only the host that ran an attempt can tell, unless a person has declared it dead since."""
-    told = read_document(folder.home.dead(str(claim.get("host"))))
-    if isinstance(told, dict) and float(told.get("at") or 0) > float(claim.get("at") or 0):
+    told = host_identity.declaration(folder.home, str(claim.get("host")))
+    if told and host_identity.concerns(told, folder, claim):
         return "free", "{} was declared dead by {}".format(claim.get("host"), told.get("by"))
     return "unknown", ""
 

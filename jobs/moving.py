@@ -12,12 +12,13 @@ import time
 from typing import TYPE_CHECKING, Any, Dict, Iterator, List, Tuple
 
 from . import attempt, host, stop
-from .atomic import read_json, write_json
+from .atomic import write_json
 from .daemon import ensure_running
 from .errors import NotFound, UsageError
 from .events import EventWriter
 from .folder import RunFolder
 from .home_identity import make_folder
+from .host_identity import concerns, declaration
 from .lease import holding
 from .queue import waiting_everywhere
 from .state import RUNNING, UNREACHABLE
@@ -58,7 +59,7 @@ def declare_dead(agent: Agent, machine: str, by: str) -> Reply:
     Parameters
     ----------
     machine:
-        The host's own name, as claims record it.
+        The host's own name, as claims record it; ours too, of another machine of that name.
     by:
         Who says so.
 
@@ -74,15 +75,20 @@ def declare_dead(agent: Agent, machine: str, by: str) -> Reply:
     NotFound
         Nothing in this home ever was on that machine.
     """
-    if machine == host.name():
+    live = list(_live(agent, machine))
+    if machine == host.name() and not live:
         raise UsageError("{} answers: it is not dead".format(machine), "orch stop ends its jobs")
-    live, queued = list(_live(agent, machine)), _waiting(agent, machine)
+    queued = [] if machine == host.name() else _waiting(agent, machine)  # ours do not wait for another of our name
     if not live and not queued and not os.path.isdir(agent.home.queue(machine)):
         raise NotFound("no job of this home ever was on {}".format(machine), "orch status names the hosts")
     with holding(agent.local.queue_lock):
         _fence(agent, live, machine, by)
         make_folder(agent.home, os.path.dirname(agent.home.dead(machine)), agent.local.home_id)
-        write_json(agent.home.dead(machine), {"at": time.time(), "by": by})
+        named = [[folder.sweep, folder.job_id, folder.attempt] for folder in live]
+        before = declaration(agent.home, machine) or {}
+        kept = before.get("attempts") if isinstance(before.get("attempts"), list) else []
+        told = {"at": time.time(), "by": by, "attempts": [*(kept or ()), *named]}
+        write_json(agent.home.dead(machine), told)
     taken = withdraw(agent, queued, "{} was declared dead by {}".format(machine, by))["jobs"]
     ended = [{"sweep": folder.sweep, "id": folder.job_id, "attempt": folder.attempt} for folder in live]
     return {"ended": ended, "withdrawn": [item for item in taken if item["action"] == "withdrawn"]}
@@ -113,15 +119,15 @@ def _fence(agent: Agent, live: List[RunFolder], machine: str, by: str) -> None:
 
 def heed_declaration(agent: Agent) -> int:
     """On a machine that came back after it was declared dead: stop what was ended without it; return how many."""
-    told = read_json(agent.home.dead(host.name()))
-    if not isinstance(told, dict) or told.get("heeded") == host.boot_id():
+    told = declaration(agent.home, host.name())
+    if told is None or told.get("heeded") == host.boot_id():
         return 0
     stopped = 0
     for folder in agent.home.run_folders():
         job = attempt.read_job(folder)
         claim = attempt.claim_of(job)
-        before = claim.get("host") == host.name() and float(claim.get("at") or 0) < float(told.get("at") or 0)
-        if before and agent.verdict(folder).state == RUNNING:
+        meant = claim.get("host") == host.name() and concerns(told, folder, claim)
+        if meant and agent.verdict(folder).state == RUNNING:
             first = stop.ask(folder, "orch: the host was declared dead by {}".format(told.get("by")), None)
             stopped += stop.wake(folder, attempt.place_of(job, agent.local), first)
     write_json(agent.home.dead(host.name()), {**told, "heeded": host.boot_id()})
