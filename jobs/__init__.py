@@ -5,3 +5,5 @@ Standard library only, Python 3.9 or newer: this package is zipped and sent to h
 
 __version__ = "0.1.0"
 CONTRACT = 1  # version of the run folder; a reader refuses a newer one
+PROTOCOL = 2  # of what laptop, agent, keeper and watcher share on a host: `protocol`
+READS = (1, 2)  # the numbers of keepers with which this orch works

@@ -88,7 +88,12 @@ class Agent:
         keeper = self._rouse()
         about = {"version": __version__, "contract": CONTRACT, "python": sys.version.split()[0]}
         place = {"host": host.name(), "boot_id": host.boot_id(), "home": self.home.path, "id": identity["id"]}
-        return {**about, **place, "keeper": keeper}
+        return {**about, **place, "keeper": keeper, "warning": self._warning()}
+
+    def _warning(self) -> str:
+        from .protocol import warning
+
+        return warning(self.local)
 
     def _rouse(self) -> bool:
         """See to it that a keeper works when something waits, and that what ended attempts left to be done is done.
@@ -139,7 +144,7 @@ class Agent:
         """
         attempt.replay_spool(self.local, self.home)
         keeper = self._rouse()
-        collector = self._collecting(known, others, since)
+        collector = self._collecting(known, others, since, self._unlisted())
         if collector is None:
             return {"again": True}
         self.collector, self.failed = None, True
@@ -157,7 +162,15 @@ class Agent:
         self.collector, self.failed = collector, False
         return {"journal": told, "since": collector.since, "stamps": now, **place}
 
-    def _collecting(self, known: Iterable[Any], others: Iterable[str], since: Optional[Reply]) -> Optional[Collector]:
+    def _unlisted(self) -> bool:
+        from .protocol import LISTED, spoken
+
+        found = spoken(self.local)
+        return found is not None and found.number < LISTED
+
+    def _collecting(
+        self, known: Iterable[Any], others: Iterable[str], since: Optional[Reply], unlisted: bool
+    ) -> Optional[Collector]:
         """See to a collector; None when it cannot go on from what the index has followed."""
         if self.failed and since is not None:
             self.failed = False
@@ -167,6 +180,7 @@ class Agent:
 
             self.collector = Collector(self.home, self.local, known, since)
         self.collector.leave_to(others)
+        self.collector.unlisted = unlisted
         if since is not None and not self.collector.follows():
             self.collector = None
         return self.collector

@@ -61,6 +61,7 @@ class Collector:
             if not (offset or final):
                 self._doubtful.add((sweep, job, number))
         self._since = since
+        self.unlisted = False  # an older keeper works here: what it begins stands on no list
         self._only: Wanted = None  # the sweeps for which `_since` holds
         self._others: FrozenSet[str] = frozenset()
         self._claimed: Dict[Key, str] = {}  # attempts of other machines
@@ -70,6 +71,7 @@ class Collector:
         self._begun: Set[Key] = set()  # told of as begun; an old answer (NFS) does not make them wait again
         self._holds, self._waits = Holds(local), Waits(local)
         self._followed: List[Tuple[str, str]] = []  # jobs whose last attempt seen was followed by another on its own
+        self._batches: Set[str] = set()  # what lay in the queue at the last look
         self._told: Set[Tuple[str, Wanted]] = set()  # batches told of, and for which sweeps
 
     def leave_to(self, others: Iterable[str]) -> None:
@@ -79,10 +81,12 @@ class Collector:
     @property
     def since(self) -> Optional[Mapping[str, int]]:
         """What to begin with next time, when all sweeps were looked at; None: with nothing."""
-        return self._since if self._only is None else None
+        return self._since if self._only is None and not self.unlisted else None
 
     def follows(self) -> bool:
         """Tell whether the lists of begun attempts lead on from what the index has followed."""
+        if self.unlisted:
+            return False
         now = begun.ends(self.home, self._others, self.local.home_id)
         return now is not None and self._since is not None and begun.between(self.home, self._since, now) is not None
 
@@ -111,6 +115,8 @@ class Collector:
             yield from self._unless_final(key)
         if late is not None and len(appeared) == len(late):  # else the same lines are read next time
             self._since, self._only = now, only
+        if self.unlisted:  # the look after it has left goes over everything once more
+            self._since = None
 
     def batches(self, sweeps: Optional[List[str]] = None) -> Iterator[List[Dict[str, Any]]]:
         """Yield the reports put together for frames: not too many, and not too much in them."""
@@ -126,7 +132,7 @@ class Collector:
 
     def _noted(self, now: Optional[begun.Told], only: Wanted) -> Optional[List[Key]]:
         """Attempts that began since the last look; None when to tell them takes a look at every folder."""
-        if now is None or self._since is None or self._only != only:
+        if now is None or self._since is None or self._only != only or self.unlisted:
             return None
         noted = begun.between(self.home, self._since, now)
         return None if noted is None else [key for key in noted if only is None or key[0] in only]
@@ -257,7 +263,15 @@ class Collector:
                     self._queued.add(entry.key)
                 elif entry.key not in self.known:  # it began since the folders were looked at
                     yield from self._whatever_lies_there(entry.key)
+        left, self._batches = self._batches.difference(batches), set(batches)
+        yield from self._unnamed(sweeps) if left else ()
         yield from self._gone(seen, sweeps)
+
+    def _unnamed(self, sweeps: Wanted) -> Iterator[Dict[str, Any]]:
+        """Report what waited here and has begun, whether or not a list names it: a batch has left the queue."""
+        for key in sorted(self._queued):
+            if (sweeps is None or key[0] in sweeps) and self._there(key):
+                yield from self._unless_final(key)
 
     def _gone(self, seen: Set[Key], sweeps: Wanted) -> Iterator[Dict[str, Any]]:
         """Tell, once, of what no longer waits and never began: its batch was damaged, or a reboot gave it a new number.

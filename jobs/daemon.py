@@ -8,7 +8,7 @@ import signal
 import time
 from typing import BinaryIO, NoReturn, Optional
 
-from . import arrays, host, watcher
+from . import arrays, host, protocol, watcher
 from .aftermath import settle
 from .attempt import replay_spool
 from .errors import HomeMismatch, HomeMissing, OrchError
@@ -131,6 +131,7 @@ def _live(home: Home, local: HostFolder, tell: int) -> NoReturn:
         os.chdir("/")
         lock = take(local.keeper_lock)
         if lock is not None:
+            protocol.tell(local)
             watcher.preload()
             with open(tell, "wb", buffering=0) as told:
                 _work_on(home, local, lock, told)

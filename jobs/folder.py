@@ -275,6 +275,11 @@ class HostFolder(NamedTuple):
         return os.path.join(self.path, "wake")
 
     @property
+    def keeper_speaks(self) -> str:
+        """Protocol number and version of the keeper that lives: see `protocol`."""
+        return os.path.join(self.path, "keeper.json")
+
+    @property
     def keeper_log(self) -> str:
         """What the keeper did, for people."""
         return os.path.join(self.path, "keeper.log")

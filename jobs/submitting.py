@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any, Dict, List, Mapping, Optional, Set, Tuple
 
-from . import host, queueing_shell, sweep_records
+from . import host, protocol, queueing_shell, sweep_records
 from .daemon import ensure_running
 from .errors import UsageError, disk_error
 from .events import EventWriter
@@ -58,10 +58,12 @@ def submit(
     NameTaken
         The record's name is another person's or project's: nothing was queued.
     ContractError
-        Code or an environment that a job needs was put aside meanwhile, or the environment is a stranger's.
+        Code or an environment that a job needs was put aside meanwhile, or the environment is a stranger's;
+        or the keeper that lives speaks a protocol that this orch does not read.
     DiskError
         The home cannot be written; nothing was queued.
     """
+    protocol.require(agent.local)
     specs = [JobSpec.from_json(job) for job in jobs]
     _check_names(specs)
     _check_cards(specs)

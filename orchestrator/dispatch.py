@@ -87,6 +87,7 @@ class Contact:
         self.host: str = hello["host"]
         self.boot_id: str = hello["boot_id"]
         self.home: str = hello["home"]
+        self.warning = str(hello.get("warning") or "")[:400]  # a keeper of another version works there
         self.looked = False  # the agent remembers what it has sent: only the first look says what the index knows
 
     def __enter__(self) -> Contact:

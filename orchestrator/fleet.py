@@ -105,6 +105,11 @@ class Fleet:
             self.silent.pop(name, None)
         return list(back)
 
+    @property
+    def warnings(self) -> list[str]:
+        """What needs attention on hosts that answer: a keeper of another version."""
+        return [f"{name}: {contact.warning}" for name, contact in self.contacts.items() if contact.warning]
+
     def _drop_twins(self) -> None:
         """Keep one contact with each machine: this one may also stand in the site file under a name."""
         seen: dict[tuple[str, str, str], str] = {}

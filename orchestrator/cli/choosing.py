@@ -42,6 +42,7 @@ def open_fleet(args: Namespace, settings: Settings, sweep: SweepFile, index: Ind
         out.note(f"hosts {', '.join(shown)}: {reason}")
     for name, error in fleet.silent.items():
         out.warning(f"{name} does not answer and takes no part now: {error.message}")
+    out.warnings(fleet.warnings)
     return fleet
 
 

@@ -63,6 +63,11 @@ class Output:
         """Say something that needs attention but stops nothing."""
         _write(sys.stderr, self._paint("warning:", "33", sys.stderr) + " " + visible(text))
 
+    def warnings(self, texts: Iterable[str]) -> None:
+        """Say several things that need attention."""
+        for text in texts:
+            self.warning(text)
+
     def next(self, command: str) -> None:
         """Print the command that most people want next."""
         if not self.json_mode:

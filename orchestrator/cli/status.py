@@ -49,7 +49,8 @@ def run(args: Namespace, settings: Settings, out: Output) -> int:
             with Index.open(path) as index:
                 _show(index, Names.of(index, settings), args, out)
         else:
-            with fresh_index(settings) as (_, index):
+            with fresh_index(settings) as (fleet, index):
+                out.warnings(fleet.warnings)
                 _show(index, Names.of(index, settings), args, out)
     except NoHome:
         if args.sweep or settings.home.exists():

@@ -36,6 +36,7 @@ def add_arguments(parser: Parser) -> None:
 def run(args: Namespace, settings: Settings, out: Output) -> int:
     """Stop the jobs that wait or run; exit 5 when a host with some of them does not answer."""
     with fresh_index(settings) as (fleet, index):
+        out.warnings(fleet.warnings)
         rows = pick(index, Names.of(index, settings), args.jobs, args.sweep)
         live = [row for row in rows if row.state in (QUEUED, RUNNING, UNREACHABLE)]
         if args.dry_run:

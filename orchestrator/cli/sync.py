@@ -37,6 +37,7 @@ def run(args: Namespace, settings: Settings, out: Output) -> int:
         out.result(f"{words[name]}  {counts_text(states)}")
     for name, error in fleet.silent.items():
         out.warning(f"{name} does not answer: {error.message}")
+    out.warnings(fleet.warnings)
     if not counts:
         out.note("no sweep has run yet")
         out.next("orch sweep augmentations")
