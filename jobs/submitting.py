@@ -64,9 +64,7 @@ def submit(
         The home cannot be written; nothing was queued.
     """
     protocol.require(agent.local)
-    specs = [JobSpec.from_json(job) for job in jobs]
-    _check_names(specs)
-    _check_cards(specs)
+    specs = _sound(jobs)
     if parallel is not None and parallel < 0:
         raise UsageError("{} jobs cannot run side by side".format(parallel), "give a number from 1")
     if parallel is not None:
@@ -87,6 +85,13 @@ def submit(
     except OSError as error:
         raise disk_error(error, agent.home.path) from error
     return {"jobs": answers, "queued": len(due), "keeper": ensure_running(agent.home, agent.local)}
+
+
+def _sound(jobs: List[Dict[str, Any]]) -> List[JobSpec]:
+    specs = [JobSpec.from_json(job) for job in jobs]
+    _check_names(specs)
+    _check_cards(specs)
+    return specs
 
 
 def _check_names(specs: List[JobSpec]) -> None:
