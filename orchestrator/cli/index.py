@@ -8,7 +8,7 @@ from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
-from jobs.errors import Findings
+from jobs.errors import Findings, OrchError, Unreachable
 from jobs.state import QUEUED, RUNNING
 
 from ..collect import every_host, fresh_index, index_path, refresh
@@ -38,7 +38,7 @@ def run(args: Namespace, settings: Settings, out: Output) -> int:
     path = index_path(settings, identity["id"])
     with Fleet.open(settings, every_host(settings), create=False) as fleet:
         for host, error in fleet.silent.items():
-            out.warning(f"{host} does not answer, and is left out: {error.message}")
+            out.warning(f"{host} does not answer: {error.message}")
         if args.verb == "rebuild":
             return _rebuild(fleet, path, out)
         with tempfile.TemporaryDirectory() as folder, Index.open(Path(folder) / "index.db", force=True) as anew:
@@ -47,16 +47,50 @@ def run(args: Namespace, settings: Settings, out: Output) -> int:
 
 
 def _rebuild(fleet: Fleet, path: Path, out: Output) -> int:
-    began = time.monotonic()
+    """Make the index again; what silent hosts have run stays as the old one has it, for nobody else can tell."""
+    began, silent = time.monotonic(), dict(fleet.silent)
+    if not fleet.contacts:
+        raise silent[next(iter(silent))]
+    kept = _kept(path, out) if silent and path.exists() else None
     parked = discard(path) if path.exists() else None
+    if kept:
+        kept.replace(path)
     with Index.open(path) as index:
+        rows = index.keep_hosts(silent) if kept else 0
         refresh(fleet, index)
+        seen = index.hosts_seen()
+        for host in silent:
+            index.silent(host, f"as of {_moment(seen.get(host))}: it did not answer when the index was made again")
         jobs = len(index.jobs())
-    out.json({"index": str(path), "jobs": jobs, "parked": str(parked) if parked else None})
+    if parked and set(fleet.silent) - set(silent):  # it fell silent meanwhile, when its rows were gone already
+        parked.replace(path)
+        names = ", ".join(sorted(set(fleet.silent) - set(silent)))
+        raise Unreachable(f"{names} fell silent; the index is as before", "run the same command again")
+    out.json({"index": str(path), "jobs": jobs, "parked": str(parked) if parked else None, "silent": sorted(silent)})
     out.result(f"index made again: {counted(jobs, 'job')}, {time.monotonic() - began:.1f} s")
+    if kept:
+        times = ", ".join(f"{host} as of {_moment(seen.get(host))}" for host in sorted(silent))
+        out.note(f"{counted(rows, 'attempt')} of silent hosts are as the old index had them: {times}")
     if parked:
         out.note(f"the old one lies at {parked}")
-    return 0
+    return Unreachable.exit_code if silent else 0
+
+
+def _kept(path: Path, out: Output) -> Path | None:
+    """A copy of the index beside it; None where it cannot be read."""
+    copy = path.with_name(path.name + ".kept")
+    copy.unlink(missing_ok=True)
+    try:
+        with Index.open(path) as index:
+            index.copy_to(copy)
+    except OrchError as error:
+        out.warning(f"what silent hosts have run is missing until they answer: {error.message}")
+        return None
+    return copy
+
+
+def _moment(seen: float | None) -> str:
+    return time.strftime("%Y-%m-%d %H:%M", time.localtime(seen)) if seen else "an unknown time"
 
 
 def _check(settings: Settings, anew: Index, out: Output) -> int:

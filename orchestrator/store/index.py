@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -107,6 +108,15 @@ class Index:
     def forget_attempts(self, gone: Iterable[tuple[str, str, str]]) -> None:
         """Forget the attempts of jobs (sweep, job id, host) whose folders are not there any more."""
         self._write(lambda connection: records.forget_attempts(connection, gone))
+
+    def keep_hosts(self, hosts: Iterable[str]) -> int:
+        """Forget all but what these hosts have run; everything else is to be told anew. Returns the attempts kept."""
+        return self._write(lambda connection: records.keep_hosts(connection, hosts))
+
+    def copy_to(self, path: Path) -> None:
+        """Write a copy of the whole index, whatever of it stands in SQLite's log still."""
+        with contextlib.closing(sqlite3.connect(path)) as target:
+            self._read(lambda connection: connection.backup(target))
 
     def met(self, home: str, machine: str, host: str) -> None:
         """Remember by which name of the site file a machine of an orch home is known."""
@@ -308,6 +318,12 @@ class Index:
             yield
 
 
+def _checkpoint(path: Path) -> None:
+    """Bring what stands in SQLite's log into the file itself; a damaged one stays as it is."""
+    with contextlib.suppress(sqlite3.Error), contextlib.closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+
 def discard(path: Path) -> Path:
     """Park an index (damaged, of a newer version, or to be made again) beside itself; return where it lies now.
 
@@ -320,6 +336,7 @@ def discard(path: Path) -> Path:
     """
     parked = path.with_name(path.name + ".old")
     with writer(_lock(path)):
+        _checkpoint(path)
         try:
             for suffix in ("-wal", "-shm"):  # first: a new file must never meet the log of the old one
                 path.with_name(path.name + suffix).unlink(missing_ok=True)

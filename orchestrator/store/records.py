@@ -159,6 +159,22 @@ def forget_attempts(connection: sqlite3.Connection, gone: Iterable[tuple[str, st
     recount(connection, sorted({job for _, job in found}))
 
 
+def keep_hosts(connection: sqlite3.Connection, hosts: Iterable[str]) -> int:
+    """Forget all but what these hosts have run, and how far anything was followed; return how many attempts stay."""
+    names = sorted(set(hosts))
+    marks = ", ".join("?" * len(names))
+    others = f"SELECT id FROM attempt WHERE host IS NULL OR host NOT IN ({marks})"
+    for table in ("metric", "series", "score", "case_score", "artifact", "event"):
+        connection.execute(f"DELETE FROM {table} WHERE attempt_id IN ({others})", names)
+    connection.execute(f"DELETE FROM attempt WHERE id IN ({others})", names)
+    connection.execute("DELETE FROM position")
+    recount(connection, [row[0] for row in connection.execute("SELECT id FROM job").fetchall()])
+    left = "SELECT j.sweep_id FROM job j JOIN attempt a ON a.job_id = j.id"
+    connection.execute(f"DELETE FROM job WHERE sweep_id NOT IN ({left})")
+    connection.execute("UPDATE sweep_about SET digest = ''")  # each record is taken in again when it is told
+    return int(connection.execute("SELECT count(*) FROM attempt").fetchone()[0])
+
+
 def silence(connection: sqlite3.Connection, host: str, reason: str) -> int:
     """Let a host's attempts of which no end is known be unreachable; what was last known stays beside it."""
     changed = connection.execute(

@@ -130,3 +130,47 @@ def test_a_folder_that_is_gone_is_found(orch: Orch, done: Ground, what: str) -> 
     assert folder.parent.name in said.out
     assert orch("index", "rebuild").code == 0
     assert orch("status").code == 0
+
+
+def test_what_a_silent_host_has_run_stays_in_a_rebuilt_index(ground: Ground, orch: Orch) -> None:
+    """Injected: one of two hosts, each with a home of its own, does not answer while the index is made again.
+
+    Lost: nothing. Its rows stay, with the time of their last word, and follow again when it answers.
+    """
+    for name in ("grace", "ada"):
+        (ground.base / name).mkdir()
+    lines = [f"  {name}: {{way: fake, address: {json.dumps(str(ground.base / name))}}}" for name in ("grace", "ada")]
+    ground.write("orch.yaml")
+    ground.write("site.yaml", "hosts:", *lines)
+    ground.write("job.sh", 'echo \'{"contract":1,"values":{"n":1}}\' > "$ORCH_RUN/result.json"')
+    for name in ("grace", "ada"):
+        ground.write(f"sweeps/{name}.yaml", f"sweep: on-{name}", 'command: [sh, job.sh, "{n}"]', "grid: {n: 1..2}")
+        assert orch("sweep", name, "--hosts", name).code == 0
+    before = content(ground)
+    (ground.base / "ada").rename(ground.base / "away")
+    said = orch("index", "rebuild")
+    assert said.code == 5, said
+    assert (
+        "ada does not answer" in said.err
+        and "2 attempts of silent hosts are as the old index had them: ada as of 20" in said.err
+    )
+    states = {name: list(ground.states(f"on-{name}").values()) for name in ("grace", "ada")}
+    assert states == {"grace": ["done", "done"], "ada": ["done", "done"]}
+    (ground.base / "away").rename(ground.base / "ada")
+    assert orch("sync").code == 0
+    assert content(ground) == before
+    assert orch("index", "check").code == 0
+
+
+def test_a_parked_index_holds_what_stood_in_the_log_only(done: Ground, orch: Orch) -> None:
+    """Injected: an index whose newest rows are in SQLite's log, as a killed program leaves it. Lost: none."""
+    with Index.open(done.index) as index:
+        index.seen("nodal", 123.0)
+        assert done.index.with_name("index.db-wal").stat().st_size
+        copy = {path.name: path.read_bytes() for path in done.index.parent.glob("index.db*")}
+    for name, data in copy.items():
+        done.index.with_name(name).write_bytes(data)
+    assert orch("index", "rebuild").code == 0
+    with sqlite3.connect(done.index.with_name("index.db.old")) as parked:
+        assert parked.execute("SELECT t FROM host_seen WHERE host = 'nodal'").fetchall() == [(123.0,)]
+    parked.close()
