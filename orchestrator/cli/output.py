@@ -77,6 +77,7 @@ class Output:
         """Print a table: aligned on a terminal, tab-separated and untruncated otherwise. Empty cells are None."""
         if self.json_mode:
             return
+        columns = [visible(name) for name in columns]  # some are names of metrics, which programs choose
         texts = [["" if cell is None else visible(str(cell)) for cell in row] for row in rows]
         if self.terminal:
             self._rich_table(columns, texts)
@@ -86,12 +87,12 @@ class Output:
 
     def _rich_table(self, columns: Sequence[str], rows: list[list[str]]) -> None:
         from rich import box
-        from rich.table import Table
+        from rich.table import Column, Table
         from rich.text import Text
 
         console = self.console(sys.stdout)
         for part in _parts(columns, rows, console.width):
-            table = Table(*(columns[one] for one in part), box=box.SIMPLE_HEAD, pad_edge=False)
+            table = Table(*(Column(Text(columns[one])) for one in part), box=box.SIMPLE_HEAD, pad_edge=False)
             for row in rows:
                 table.add_row(*(Text(row[one]) for one in part))
             console.print(table)

@@ -70,7 +70,9 @@ def curves(report: Report) -> pd.DataFrame:
 
 
 def _write(frame: pd.DataFrame) -> str:
-    return frame.map(_plain).to_csv(index=False, lineterminator="\n") if len(frame.columns) else ""
+    return (
+        frame.map(_plain).rename(columns=_plain).to_csv(index=False, lineterminator="\n") if len(frame.columns) else ""
+    )
 
 
 def _plain(value: Any) -> Any:

@@ -220,3 +220,20 @@ def test_a_place_that_is_taken_is_not_written_over(host: LocalHost) -> None:
     with pytest.raises(OrchError, match="there again"):
         host.wire.call("gc_restore", name=parked["name"])
     assert (path / "main.py").read_text() == "new" and len(host.wire.call("gc_parked")["parked"]) == 1
+
+
+@pytest.mark.parametrize("piece", ["{}", "../theirs", "a/../../theirs", "./x", "a//x", "", "a\0b", "link/x"])
+def test_a_record_that_names_another_place_is_not_ours(host: LocalHost, tmp_path: Path, piece: str) -> None:
+    """Injected: one edited record a case. Neither brought back nor deleted; nothing appears outside the home."""
+    snapshot(host)
+    parked = park(host)["parked"][0]
+    (tmp_path / "elsewhere").mkdir()
+    Path(host.home.path, "link").symlink_to(tmp_path / "elsewhere")
+    item = Path(host.home.parked, parked["name"], "item.json")
+    record = json.loads(item.read_text())
+    item.write_text(json.dumps({**record, "pieces": [piece.format(tmp_path / "theirs")]}))
+    with pytest.raises(OrchError, match="nothing is parked"):
+        host.wire.call("gc_restore", name=parked["name"])
+    assert list(host.wire.call("gc_empty", older=0)) is not None
+    assert not (tmp_path / "theirs").exists() and not list((tmp_path / "elsewhere").iterdir())
+    assert (item.parent / "0").exists()
