@@ -17,7 +17,6 @@ from .state import ENDED, GONE, INTERRUPTED, QUEUED, RUNNING, UNREACHABLE, Evide
 from .waits import Waits
 
 CHUNK = 200  # reports in one frame
-UNLISTED = 200  # attempts that wait, and whose folder is looked for at each look
 HEAVY = 20000  # events and rows of scores after which a frame is sent: some 3 MB
 
 Wanted = Optional[FrozenSet[str]]  # names of sweeps; None: all
@@ -67,7 +66,6 @@ class Collector:
         self._claimed: Dict[Key, str] = {}  # attempts of other machines
         self._damaged: Set[Key] = set()  # told of as damaged
         self._queued: Set[Key] = set()  # they wait here: when they begin, a list says so
-        self._to_look_at: List[Key] = []  # of these, some at each look
         self._begun: Set[Key] = set()  # told of as begun; an old answer (NFS) does not make them wait again
         self._holds, self._waits = Holds(local), Waits(local)
         self._followed: List[Tuple[str, str]] = []  # jobs whose last attempt seen was followed by another on its own
@@ -157,15 +155,7 @@ class Collector:
         self._queued.update(key for key in unended if key not in self._begun and not self._there(key))
         self._queued.difference_update(noted)
         unsure, self._unsure = self._unsure, []
-        found = dict.fromkeys((*unended, *unsure, *noted, *self._begun_unlisted()))
-        return [key for key in found if only is None or key[0] in only]
-
-    def _begun_unlisted(self) -> List[Key]:
-        """Attempts that began though no list says so, as an older orch's keeper begins them: some are looked at."""
-        if not self._to_look_at:
-            self._to_look_at = list(self._queued)
-        some, self._to_look_at = self._to_look_at[:UNLISTED], self._to_look_at[UNLISTED:]
-        return [key for key in some if key in self._queued and self._there(key)]
+        return [key for key in dict.fromkeys((*unended, *unsure, *noted)) if only is None or key[0] in only]
 
     def _there(self, key: Key) -> bool:
         return os.path.isdir(self.home.attempt(*key).path)

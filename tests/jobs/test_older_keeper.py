@@ -13,32 +13,11 @@ from pathlib import Path
 import pytest
 from local_host import ENDED, LocalHost, sh, until
 
-from jobs.attempt import evidence, publish, read_job, record_exit
-from jobs.collector import UNLISTED
+from jobs.attempt import evidence, read_job
 from jobs.queue import Queue
 
 ROOT = Path(__file__).parents[2]
 LANDED = "7ea030d"  # the commit before the protocol between versions was looked at
-
-
-def test_what_an_older_keeper_begins_is_told(host: LocalHost) -> None:
-    """Injected: three jobs wait, as a look tells; then their folders appear without a line in the list. Lost: none."""
-    jobs = [host.job(f"j{number}", ("/bin/true",)) for number in range(3)]
-    gate = host.job("gate", sh("until test -e open; do sleep 0.05; done"))
-    host.submit(gate, *jobs, parallel=1)
-    until(lambda: host.state(gate) == "running")
-    assert [host.state(job) for job in jobs] == ["queued"] * 3
-    for job in jobs:  # as an older keeper does: publish, run, record; no list
-        assert publish(host.folder(job), job, {}, host.local)
-        ended = {"status": 0, "signal": None, "stopped": False, "began": True, "started": 1.0, "ended": 2.0}
-        record_exit(host.folder(job), {**ended, "failure": None, "decision": None}, host.local)
-    for path in Path(host.home.begun(host.about["host"])).iterdir():
-        lines = path.read_text().splitlines(keepends=True)
-        path.write_text("".join(line for line in lines if gate["id"] in line))
-    until(lambda: [host.state(job) for job in jobs] == ["done"] * 3, what="the same connection tells")
-    (host.work / "open").touch()
-    until(lambda: host.state(gate) == "done")
-    assert UNLISTED >= 3
 
 
 def old_tree(commit: str, folder: Path) -> Path:
