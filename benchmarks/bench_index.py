@@ -30,7 +30,7 @@ from typing import Any
 
 import harness
 
-from jobs.agent import CHUNK
+from jobs.collector import CHUNK
 from jobs.disk import disk
 from jobs.events import EventWriter
 from jobs.events import read as read_events

@@ -17,6 +17,7 @@ from .state import ENDED, GONE, INTERRUPTED, QUEUED, RUNNING, UNREACHABLE, Evide
 from .waits import Waits
 
 CHUNK = 200  # reports in one frame
+EVENT = 150  # bytes of one event, about
 HEAVY = 20000  # events and rows of scores after which a frame is sent: some 3 MB
 
 Wanted = Optional[FrozenSet[str]]  # names of sweeps; None: all
@@ -122,7 +123,7 @@ class Collector:
         weight = 0
         for report in self.reports(sweeps):
             batch.append(report)
-            weight += len(report["events"]) + len(report["cases"] or ())
+            weight += len(report["events"]) + len(report["cases"] or ()) + _documents(report)
             if len(batch) == CHUNK or weight >= HEAVY:
                 yield batch
                 batch, weight = [], 0
@@ -288,6 +289,11 @@ class Collector:
             "events": [],
             "offset": 0,
         }
+
+
+def _documents(report: Dict[str, Any]) -> int:
+    """What a report's documents weigh, in events: a large one is no smaller than its text."""
+    return sum(len(str(report[key])) for key in ("spec", "exit", "result") if report[key]) // EVENT
 
 
 def _waiting(entry: Entry, holds: Holds, waits: Waits) -> Verdict:

@@ -16,7 +16,7 @@ from typing import Any, Dict, Iterator, List, NamedTuple
 from . import documents
 from .atomic import patiently
 
-BLOCK = 2 << 20  # bytes that are read, and kept, at once; a longer line is damaged
+BLOCK = 1 << 19  # bytes that are read, and kept, at once: as objects some thirty times as much
 LARGEST = 1 << 30  # bytes of a file that are read; what stands behind is not
 _DECODER = json.JSONDecoder(parse_constant=lambda name: None)  # NaN and Infinity, which other writers may let through
 

@@ -10,8 +10,8 @@ from .atomic import exists, file_sha256, read_json
 from .documents import MIB
 from .folder import RunFolder
 
-LARGEST = 16 * MIB  # bytes of a document of a run folder
-CASES = 32 * MIB  # bytes of the scores by case
+LARGEST = 4 * MIB  # bytes of a document of a run folder; all of one attempt fit into one frame of the wire
+CASES = 16 * MIB  # bytes of the scores by case
 
 # What stands in these places is of this kind, or it is left out: who reads a record need not ask again.
 _PARTS = ("names", "cell", "env", "resources", "provenance", "placement", "tuning", "policy", "retry", "claim")

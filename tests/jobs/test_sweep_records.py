@@ -12,6 +12,7 @@ import pytest
 from jobs import sweep_records
 from jobs.errors import NameTaken
 from jobs.folder import Home
+from jobs.homes import open_home
 
 LIVER = {"id": "liver-3f9c", "declared": True, "name": "liver", "folders": ["/lab/liver"]}
 DUCTS = {"id": "ducts-77aa", "declared": True, "name": "ducts", "folders": ["/lab/ducts"]}
@@ -25,7 +26,9 @@ def record(project: dict[str, Any] | None, *cells: str, **more: Any) -> dict[str
 
 @pytest.fixture
 def home(tmp_path: Path) -> Home:
-    return Home(str(tmp_path / "home"))
+    home = Home(str(tmp_path / "home"))
+    open_home(home.path)
+    return home
 
 
 @pytest.mark.parametrize(
@@ -101,9 +104,12 @@ def test_of_many_who_begin_at_the_same_moment_one_gets_the_name(home: Home, tmp_
                     pass
                 try:
                     sweep_records.write(home, record(mine, "a", name=f"s{turn}"))
+                    code = 0
                 except NameTaken:
-                    os._exit(3)
-                os._exit(0)
+                    code = 3
+                except BaseException:
+                    code = 9
+                os._exit(code)  # whatever happened: a child that went on would be a second pytest
             children.append(child)
         go.touch()
         codes = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
