@@ -121,7 +121,6 @@ def test_of_many_who_begin_at_the_same_moment_one_gets_the_name(home: Home, tmp_
 @pytest.mark.skipif(os.name != "posix" or os.getuid() != 0, reason="another owner needs root")
 def test_in_a_groups_home_a_record_is_its_owners(home: Home) -> None:
     """Whatever stands in it: of the same project, damaged, or claimed. Any other home is one person's."""
-    Path(home.path).mkdir()
     Path(home.path).chmod(0o2770)
     sweep_records.write(home, record(LIVER, "a"))
     path = Path(home.sweep("s"))
