@@ -168,3 +168,12 @@ def test_what_waits_no_more_and_never_began_is_forgotten(index: Index, report: M
     index.ingest([report(attempt=2, state="running"), report(verdict=gone), report(B, verdict=gone)])
     assert [(row.attempts, row.state) for row in index.jobs()] == [(2, "running"), (1, "running")]
     assert {(key[2], key[3]) for key in index.content() if key[0] == "attempt"} == {(A, 2), (B, 1)}
+
+
+def test_a_report_that_the_tables_refuse_hides_no_other(index: Index, report: Make) -> None:
+    """Injected: between two good reports, one whose event has a number of 70 bits. Lost: none; it is told as damaged."""
+    odd = report(B, 1, "running", events=[{"seq": 1 << 70, "t": 1.0, "kind": "note", "text": "x"}], offset=9)
+    index.ingest([report(A, 1, "done", offset=1), odd, report("c" * 16, 1, "done", offset=1)])
+    rows = {row.id: row for row in index.jobs()}
+    assert {key: row.state for key, row in rows.items()} == {A: "done", B: "unreachable", "c" * 16: "done"}
+    assert "damaged run folder" in rows[B].warning and "cannot be understood" in rows[B].reason
