@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 from local_host import LocalHost, sh
 
-from jobs.attempt import read_cases, read_result
 from jobs.events import read
 from jobs.folder import RunFolder
 from jobs.handin import Run
+from jobs.results import read_cases, read_result
 
 ROOT = Path(__file__).resolve().parents[2]
 CONTRACT = (ROOT / "docs" / "contract.md").read_text(encoding="utf-8")

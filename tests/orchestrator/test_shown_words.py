@@ -10,7 +10,7 @@ from contextlib import redirect_stderr, redirect_stdout
 
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jobs.errors import OrchError
@@ -41,17 +41,20 @@ def shown(say: Callable[[Output, str], None], text: str, *, terminal: bool = Fal
 
 @pytest.mark.parametrize("terminal", [False, True])
 @pytest.mark.parametrize("means", MEANS)
+@settings(deadline=None)
 @given(text=TEXTS)
 def test_no_sign_is_obeyed(means: str, terminal: bool, text: str) -> None:
     assert not OBEYED.search(shown(MEANS[means], text, terminal=terminal))
 
 
+@settings(deadline=None)
 @given(TEXTS)
 def test_a_programs_output_moves_no_terminal(text: str) -> None:
     said = shown(lambda out, some: out.output(some), text, terminal=True)
     assert not OBEYED.search(re.sub("\x1b\\[[0-9;]*m", "", said))
 
 
+@settings(deadline=None)
 @given(TEXTS)
 def test_json_holds_the_same_text_and_no_sign_that_is_obeyed(text: str) -> None:
     said = shown(lambda out, some: out.json({"a": some}), text, json_mode=True)
@@ -62,6 +65,7 @@ def test_a_table_reads_no_markup() -> None:
     assert shown(MEANS["table"], "[red]x[/red]", terminal=True).count("[red]x[/red]") == 2
 
 
+@settings(deadline=None)
 @given(TEXTS)
 def test_no_cell_nor_head_is_a_formula(text: str) -> None:
     said = _write(pd.DataFrame({text: [text], "b": [-1.5]}))

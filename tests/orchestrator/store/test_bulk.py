@@ -171,7 +171,7 @@ def test_what_waits_no_more_and_never_began_is_forgotten(index: Index, report: M
 
 
 def test_a_report_that_the_tables_refuse_hides_no_other(index: Index, report: Make) -> None:
-    """Injected: between two good reports, one whose event has a number of 70 bits. Lost: none; it is told as damaged."""
+    """Injected: between two good reports, one whose event has a number of 70 bits. Lost: none; it is damaged."""
     odd = report(B, 1, "running", events=[{"seq": 1 << 70, "t": 1.0, "kind": "note", "text": "x"}], offset=9)
     index.ingest([report(A, 1, "done", offset=1), odd, report("c" * 16, 1, "done", offset=1)])
     rows = {row.id: row for row in index.jobs()}
