@@ -68,7 +68,7 @@ KIND_WORDS = {
         ),
         Text(
             "the same sweep again sends the code anew; `trust: [NAME]` in the site file",
-            "relancez la série : le code est envoyé à nouveau ; `trust: [NOM]` dans le fichier du site",
+            "relancez la série : le code est envoyé à nouveau ; `trust: [NAME]` dans le fichier du site",
         ),
     ),
     "cannot_start": (
