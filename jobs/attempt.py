@@ -198,11 +198,20 @@ def _read_decisive(folder: RunFolder, path: str) -> Optional[Any]:
     """A file by which an attempt is judged or run again: believed of the run folder's owner and of root only.
 
     In a group's home a colleague can put one there: an end that did not happen would let a second attempt begin.
+
+    Raises
+    ------
+    OSError
+        The disk does not say at the moment: that is no proof of anything.
     """
     try:
-        read = patiently(lambda: ownership.read(path, LARGEST))
-        return parse(read.data) if read.uid in (0, os.stat(folder.path).st_uid) else None
-    except (OSError, ValueError):
+        read, owner = patiently(lambda: (ownership.read(path, LARGEST), os.stat(folder.path).st_uid))
+        return parse(read.data) if read.uid in (0, owner) else None
+    except ValueError:
+        return None
+    except OSError as error:
+        if may_pass(error):
+            raise
         return None
 
 
@@ -230,7 +239,13 @@ def _is_status(value: Any) -> bool:
 
 
 def read_job(folder: RunFolder) -> Optional[Dict[str, Any]]:
-    """Return `job.json`, or None when it is missing or damaged."""
+    """Return `job.json`, or None when it is missing or damaged.
+
+    Raises
+    ------
+    OSError
+        The disk does not say at the moment.
+    """
     job = _read_decisive(folder, folder.job)
     return shaped(job, JOB) if isinstance(job, dict) else None
 

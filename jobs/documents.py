@@ -32,9 +32,12 @@ def open_plain(path: "str | os.PathLike[str]") -> int:
     """
     flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
     descriptor = os.open(path, flags)
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, "it is no plain file", os.fspath(path))
+    except OSError:
         os.close(descriptor)
-        raise OSError(errno.EINVAL, "it is no plain file", os.fspath(path))
+        raise
     return descriptor
 
 

@@ -183,10 +183,14 @@ def _stat(pid: int) -> List[str]:
 def _open_files(pid: int) -> Iterator[str]:
     folder = "/proc/{}/fd".format(pid)
     try:
-        for name in os.listdir(folder):
-            yield os.readlink(os.path.join(folder, name))
+        names = os.listdir(folder)
     except OSError:  # somebody else's, or it has just ended
         return
+    for name in names:
+        try:
+            yield os.readlink(os.path.join(folder, name))
+        except OSError:  # closed since, while others stay open
+            pass
 
 
 def _first_line(path: str) -> Optional[str]:

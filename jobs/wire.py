@@ -77,7 +77,7 @@ serve(source, sink, ahead)
 BOOT = "import sys;i=sys.stdin.buffer;n=int(i.readline());exec(i.read(n))"
 
 AHEAD = 8  # answers that are read before somebody wants them, unless we write: of many, most wait on the host
-LOCAL = "local"  # name of the way to this very machine, whose agent is our own program
+LOCAL = "this machine"  # name of the way to it, whose agent is our own program; no host of a site file can have it
 NOISE_LIMIT = 1 << 20  # bytes that start-up files may print before the marker
 REFUSAL_LIMIT = 500  # bytes of why a host cannot run our agent
 

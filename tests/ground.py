@@ -103,7 +103,9 @@ class Ground:
 
     def rows(self, sweep: str) -> dict[str, dict[str, Any]]:
         """All jobs of a sweep as `orch status --refresh` tells them, by label."""
-        (found,) = self.orch("status", sweep, "--refresh", "--json").json["sweeps"]
+        told = self.orch("status", sweep, "--refresh", "--json").json
+        assert "sweeps" in told, told
+        (found,) = told["sweeps"]
         return {row["label"]: row for row in found["rows"]}
 
     def states(self, sweep: str) -> dict[str, str]:

@@ -13,7 +13,7 @@ from typing import cast
 
 from jobs.errors import Unreachable
 from jobs.pipe import Pipe, ProcessPipe
-from jobs.wire import boot_arguments
+from jobs.wire import LOCAL, boot_arguments
 
 from ..site import Host
 
@@ -39,6 +39,6 @@ def open_pipe(host: Host) -> Pipe:
         if os.name != "posix":
             text = "jobs run on Linux hosts, not on this machine"
             raise Unreachable(text, "give a host: orch sweep NAME --hosts grace")
-        return ProcessPipe("this machine", boot_arguments(sys.executable))
+        return ProcessPipe(LOCAL, boot_arguments(sys.executable))
     module = importlib.import_module(f".{_MODULES[host.way]}", __package__)
     return cast(Pipe, module.connect(host))

@@ -251,9 +251,10 @@ def test_the_lock_is_looked_for_where_the_attempt_began(
 
 def test_another_boot_is_proof_and_another_host_is_none(published: RunFolder, local: HostFolder) -> None:
     job = read_job(published) or {}
-    lock = take(local.attempt_lock(published))
     rebooted = {**job, "claim": {**job["claim"], "boot_id": "another"}}
     assert evidence(published, rebooted, local).proof == "the host was booted since"
+    lock = take(local.attempt_lock(published))
+    assert "two machines are called" in evidence(published, rebooted, local).proof
     elsewhere = {**job, "claim": {**job["claim"], "host": "grace"}}
     assert judge(evidence(published, elsewhere, local)).state == "unreachable"
     os.close(lock or 0)

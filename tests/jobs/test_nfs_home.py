@@ -39,8 +39,13 @@ class NfsHost(LocalHost):
     def connect(self) -> Wire:
         """Return another wire to another agent of this host, the home opened."""
         rename = ["unshare", "--uts", "sh", "-c", 'hostname "$0" && exec "$@"', self.name]
-        wire = Wire(ProcessPipe(self.name, [*rename, *boot_arguments(sys.executable)]), timeout=60)
-        self.about = wire.call("open", home=self.home.path)
+        own = ["env", f"ORCH_LOCAL={self.root}"]  # the test's own environment is that of the newest host
+        wire = Wire(ProcessPipe(self.name, [*rename, *own, *boot_arguments(sys.executable)]), timeout=60)
+        try:
+            self.about = wire.call("open", home=self.home.path)
+        except OrchError:
+            wire.close()
+            raise
         return wire
 
 

@@ -46,3 +46,5 @@ def clear(lab: Lab) -> None:
     """Take it all away again, and what was made with it."""
     for name in MADE:
         shutil.rmtree(lab.user_home / name, ignore_errors=True)
+    for host in lab.hosts.values():  # a host remembers where a home stood, and misses it
+        host.run("/bin/sh", "-c", "rm -rf /var/tmp/orch-*")

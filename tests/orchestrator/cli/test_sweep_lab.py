@@ -25,7 +25,7 @@ uname -m
 def ground(lab: Lab, hostile_path: Path) -> Iterator[Ground]:
     """A project on the laptop; the hosts' own orch home lies on their shared home."""
     found = Ground(hostile_path / "ground")
-    found.write("orch.yaml")
+    found.write("orch.yaml", "project: ducts-12ab")
     hosts = [f"  {name}: {{ssh: {name}, home: ~/orch-fleet}}" for name in lab.hosts]
     found.write("site.yaml", "hosts:", *hosts)
     yield found
