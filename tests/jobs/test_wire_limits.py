@@ -18,7 +18,7 @@ from jobs.errors import WireError
 EVIL = Path(__file__).with_name("evil_agent.py")
 MEMORY_MB = 200  # of the laptop's process, at its peak; 30 of them are Python
 ASK = """
-import json, resource, sys
+import json, sys
 sys.path.insert(0, sys.argv[1])
 from jobs.errors import OrchError
 from jobs.pipe import ProcessPipe
@@ -29,7 +29,9 @@ try:
         said = ["answer", repr(_identity("ada", wire.answer(wire.first)))]
 except OrchError as error:
     said = [error.code, error.message]
-print(json.dumps([*said, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024]))
+# ru_maxrss would be that of the parent, where it is larger.
+peak = next(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM"))
+print(json.dumps([*said, int(peak) // 1024]))
 """
 
 
