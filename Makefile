@@ -23,6 +23,7 @@ say = @printf '\033[1m%s\033[0m\n' "$(1)" >&2
 ifdef NO_COLOR
 say = @printf '%s\n' "$(1)" >&2
 endif
+comma := ,
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## (.*)/make \1\t\2/' | expand -t 16
@@ -71,14 +72,15 @@ bench: env ## the budgets, with peers in the same run (PEERS=no leaves them out)
 
 soak: env ## all faults at random on real processes for SOAK_MINUTES=30; what was injected, lost and doubled
 	$(call say,Faults at random$(comma) for $(or $(SOAK_MINUTES),30) minutes)
-	@SOAK_MINUTES="$(SOAK_MINUTES)" SOAK_SEED="$(SOAK_SEED)" $(BIN)/python tests/jobs/soak.py
+	@PYTHONPATH=tests SOAK_MINUTES="$(SOAK_MINUTES)" SOAK_SEED="$(SOAK_SEED)" $(BIN)/python tests/jobs/soak.py
+
 inject: env ## each system call of keeper and watcher fails with each errno, one in each run (INJECT_SECONDS= for a part; hours)
 	$(call say,System calls that fail)
 	@INJECT="$(INJECT)" INJECT_SECONDS="$(or $(INJECT_SECONDS),0)" $(BIN)/python -m pytest -n 0 -q -s tests/jobs/test_syscall_errors.py -k calls_fail
+
 planted: env ## is the suite sharp? 60 faults, one in each copy of the tree; their tests must fail (under 40 minutes)
 	$(call say,Planted faults)
 	@PLANTED="$(PLANTED)" CLEAN="$(CLEAN)" JOBS="$(JOBS)" $(BIN)/python tests/planted/run.py
-comma := ,
 
 clean: ## delete .venv, ./demo and what the tools left
 	$(call say,Deleting .venv$(comma) demo and caches)

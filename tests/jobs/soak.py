@@ -22,7 +22,7 @@ def main() -> int:
     """Run rounds until the time is over or one fails; return the exit code."""
     minutes, given = float(os.environ.get("SOAK_MINUTES") or 30), os.environ.get("SOAK_SEED")
     deadline, failed = time.monotonic() + 60 * minutes, False
-    while not failed:
+    while not failed and (given or time.monotonic() < deadline):
         number = int(given) if given else secrets.randbelow(1 << 32)
         try:
             run_state_machine_as_test(seed(number)(Host), settings=ROUND)
@@ -30,7 +30,7 @@ def main() -> int:
             failed = True
             sys.stderr.write(f"\nthe same round again: make soak SOAK_SEED={number}\n\n")
             sys.excepthook(*sys.exc_info())  # type: ignore[arg-type]
-        if given or time.monotonic() > deadline:
+        if given:
             break
         sys.stderr.write(f"  {Host.tally['steps']} steps, {Host.tally['jobs']} jobs\n")
     for name, count in sorted(Host.tally.items()):
