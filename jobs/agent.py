@@ -246,6 +246,9 @@ class Agent:
             yield "orch: {} bytes before this are not shown; orch fetch brings the whole log\n".format(left_out)
         while True:
             ended = self.verdict(folder).state != RUNNING
+            if _size(folder.log) < offset:
+                offset = _size(folder.log)
+                yield "\norch: the log was cut to its limit; orch logs without -f shows all that was kept\n"
             for block in _blocks(folder.log, offset):
                 offset, told = offset + len(block), time.monotonic()
                 yield decoder.decode(block)

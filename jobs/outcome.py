@@ -50,6 +50,8 @@ class Outcome(NamedTuple):
         The counter of memory kills, and its value when the program began.
     pid, start_time, began:
         The first process (0: it could not be started), its start in clock ticks since boot, in seconds since 1970.
+    log_left_out:
+        Bytes of its log that are gone (`log_limit`).
     """
 
     ended: Ended
@@ -64,6 +66,7 @@ class Outcome(NamedTuple):
     start_time: Optional[int]
     began: float
     device: Mapping[str, Any]
+    log_left_out: int
 
 
 def conclude(folder: RunFolder, job: Mapping[str, Any], local: HostFolder, outcome: Outcome) -> bool:
@@ -102,6 +105,7 @@ def _facts(folder: RunFolder, outcome: Outcome) -> Dict[str, Any]:
         "device": outcome.device,
         "files": attempted(lambda: handed_in(folder), nothing),
         "rusage": {"cpu_seconds": outcome.ended.cpu_seconds, "max_rss_mb": outcome.ended.max_rss_mb},
+        **({"log_left_out": outcome.log_left_out} if outcome.log_left_out else {}),
     }
 
 

@@ -16,7 +16,7 @@ CASES = 16 * MIB  # bytes of the scores by case
 # What stands in these places is of this kind, or it is left out: who reads a record need not ask again.
 _PARTS = ("names", "cell", "env", "resources", "provenance", "placement", "tuning", "policy", "retry", "claim")
 JOB: Mapping[str, type] = {"label": str, "sweep": str, "cwd": str, "argv": list, **dict.fromkeys(_PARTS, dict)}
-EXIT: Mapping[str, type] = dict.fromkeys(("decision", "files", "rusage", "device"), dict)
+EXIT: Mapping[str, type] = {**dict.fromkeys(("decision", "files", "rusage", "device"), dict), "log_left_out": int}
 FAILURE: Mapping[str, type] = dict.fromkeys(("kind", "evidence", "hint"), str)
 
 

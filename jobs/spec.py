@@ -71,6 +71,8 @@ class Resources:
         Kind of card, as Slurm names it (`h100`); None: any.
     time_limit_s:
         Seconds after which it is asked to stop, then killed; None: it may take as long as it takes.
+    log_mb:
+        MiB that its log may hold (`log_limit`); None: as many as is usual.
     """
 
     cpus: int = 1
@@ -79,6 +81,7 @@ class Resources:
     time_limit_s: Optional[float] = None
     gpu_memory_mb: Optional[int] = None
     gpu_type: Optional[str] = None
+    log_mb: Optional[int] = None
 
 
 @dataclass(frozen=True)
@@ -130,8 +133,9 @@ class JobSpec:
     def to_json(self) -> Dict[str, Any]:
         """Return the JSON object of `job.json`, without what the host adds (`attempt`, `claim`, `resume`)."""
         needs = _shallow(self.resources)
-        if self.resources.gpu_type is None:  # an orch that does not know the key reads the others
-            del needs["gpu_type"]
+        for key in ("gpu_type", "log_mb"):
+            if needs[key] is None:  # an orch that does not know the key reads the others
+                del needs[key]
         parts = {"cell": _shallow(self.cell), "resources": needs, "argv": list(self.argv)}
         return {"contract": CONTRACT, "id": self.id, **_shallow(self), **parts}
 

@@ -25,6 +25,7 @@ from .folder import Home, HostFolder, RunFolder
 from .integrity import verified
 from .lease import take
 from .liveness import WATCHER, Identity, write_identity
+from .log_limit import LogLimit
 from .logbook import log, log_trouble
 from .lookout import Lookout
 from .messages import DONE, FREE, REFUSED, STARTED, TAKEN, Channel, pair
@@ -72,6 +73,7 @@ class Watch:
         self.limit_at: Optional[float] = None  # monotonic time at which its time limit is over
         self.stopped = self.timed_out = self.owes = False  # a person's stop; over its limit; something is left to do
         self.lookout = Lookout(job, local, lease)
+        self.log_limit = LogLimit(folder.log, job["resources"])
         self.task = str((lease.device.get("slurm") or {}).get("job") or "")  # Slurm's job that we are, if it started us
         self.evicted = False  # Slurm asked us to leave
         self.oom = oom_counter()
@@ -137,6 +139,7 @@ class Watch:
         limit = self.job["resources"].get("time_limit_s")
         self.limit_at = time.monotonic() + limit if limit else None
         self.lookout.begin()
+        self.log_limit.begin()
         self.child_start = host.start_time(self.child) if self.child else None
         attempted(lambda: self._write_identity(lock), None, limit=0.0)  # the subreaper and the claim do without
         self._tell()
@@ -192,6 +195,7 @@ class Watch:
             self.first = self._reap(self.child)
         self._end_leftovers()
         self.lookout.end()
+        attempted(self.log_limit.look, None, limit=0.0)
         _, status, usage = self.first
         number = os.WTERMSIG(status) if os.WIFSIGNALED(status) else None
         code = 128 + number if number else os.WEXITSTATUS(status)
@@ -221,7 +225,7 @@ class Watch:
 
     def _next_signal(self) -> int:
         """The next signal, or 0 when a time has come: for SIGKILL, that of the time limit, or for a look around."""
-        times = (self.kill_at, self.limit_at, self.lookout.due, self.ask_at)
+        times = (self.kill_at, self.limit_at, self.lookout.due, self.ask_at, self.log_limit.due)
         due = min((at for at in times if at is not None), default=None)
         if due is None:
             return signal.sigwaitinfo(WATCHED).si_signo
@@ -241,6 +245,8 @@ class Watch:
             if self.lookout.look():
                 self.limit_at = None
                 self._ask_to_leave(self.lookout.grace)
+        elif number == 0 and self.log_limit.due is not None and self.log_limit.due <= now:
+            attempted(self.log_limit.look, None, limit=0.0)
         elif number in ENDING or (self.ask_at is not None and self.ask_at <= now):
             self._read_stop(number)
 
@@ -287,6 +293,7 @@ class Watch:
             self.child_start,
             self.began,
             self.lease.device,
+            self.log_limit.left_out,
         )
         self.owes = not conclude(self.folder, self.job, self.local, outcome)
 

@@ -334,10 +334,13 @@ def _resources(sweep: SweepFile, jobs: int, capacity: Capacity, notes: list[str]
         notes.append(f"{counted(gpus, 'GPU')} for each job" + ("" if "gpus" in given else ": this host has GPUs"))
     if "time_limit_s" in given:
         notes.append(f"each job is asked to stop after {given['time_limit_s']:g} s: the sweep says so")
+    if "log_mb" in given:
+        notes.append(f"the log of each job holds at most {given['log_mb']} MiB: the sweep says so")
     memory, of_card = (int(given[key]) if given.get(key) else None for key in ("memory_mb", "gpu_memory_mb"))
     kind = str(given["gpu_type"]) if gpus and given.get("gpu_type") else None
     limit = float(given["time_limit_s"]) if "time_limit_s" in given else None
-    return Resources(cpus, gpus, memory, limit, of_card, kind)
+    log_mb = int(given["log_mb"]) if "log_mb" in given else None
+    return Resources(cpus, gpus, memory, limit, of_card, kind, log_mb)
 
 
 def _shared(

@@ -13,6 +13,7 @@ from jobs.state import FAILED, HOLES, INTERRUPTED, QUEUED, RUNNING, STOPPED, UNR
 from ..collect import fresh_index
 from ..config import Settings
 from ..naming import Names
+from ..price import size
 from ..progress import duration
 from ..store import PLANNED, Index, JobRow
 from ..story import story
@@ -106,6 +107,8 @@ def _attempt(item: Mapping[str, Any]) -> Iterator[str]:
         )
     yield line
     yield from _failure(exit_record or {})
+    if left_out := (exit_record or {}).get("log_left_out"):
+        yield f"  its log lacks {size(left_out)} in the middle: it was over its limit (resources: log_mb)"
     if verdict["warning"]:
         yield f"  warning:  {verdict['warning']}"
     micro = spec.get("tuning", {}).get("micro_batch")

@@ -52,3 +52,18 @@ def test_a_log_is_followed_to_its_end(orch: Orch, ground: Ground) -> None:
         ground.write("go")
         assert following.stdout.read() == "last\n"
     assert following.returncode == 0
+
+
+def test_a_log_over_its_limit_is_told_where_people_look(orch: Orch, ground: Ground) -> None:
+    """Injected: 2.4 MB printed where the sweep allows 1 MiB. A sweep that allows more starts nothing again."""
+    line = "this line is printed 40,000 times, and no more often"
+    script = f"echo first; i=0; while [ $i -lt 40000 ]; do echo '{line}'; i=$((i+1)); done; echo last"
+    ground.sweep("s", script, resources={"log_mb": 1})
+    planned = orch("sweep", "s")
+    assert "the log of each job holds at most 1 MiB: the sweep says so" in planned.err
+    log = orch("logs", "s").out
+    assert log.startswith("first\n") and log.endswith("last\n") and len(log) < 1_100_000
+    assert "bytes are left out here: the log was over its limit of 1 MiB; resources: {log_mb: 2} in the" in log
+    assert "its log lacks 1." in orch("why", "s").out
+    ground.sweep("s", script, resources={"log_mb": 2})
+    assert "already there" in orch("sweep", "s").err and len(orch("logs", "s").out) < 1_100_000
