@@ -16,7 +16,6 @@ MIB = 1 << 20
 DEFAULT_MB = 64  # more than anybody reads; 35 jobs of it fill 2 GiB
 _FIRST_LOOK, _LAST_LOOK = 1.0, 30.0  # seconds between two looks: short while a log grows, long once it does not
 _LINE = 4096  # bytes in which an end of line is looked for, so that no line and no letter is cut
-_FLAGS = os.O_RDWR | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 class LogLimit:
@@ -56,7 +55,7 @@ class LogLimit:
         """
         self.due = time.monotonic() + self._wait  # should this look fail
         try:
-            descriptor = os.open(self._path, _FLAGS)
+            descriptor = os.open(self._path, os.O_RDWR | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK)
         except FileNotFoundError:  # somebody has deleted it
             return
         try:

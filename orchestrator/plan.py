@@ -336,11 +336,9 @@ def _resources(sweep: SweepFile, jobs: int, capacity: Capacity, notes: list[str]
         notes.append(f"each job is asked to stop after {given['time_limit_s']:g} s: the sweep says so")
     if "log_mb" in given:
         notes.append(f"the log of each job holds at most {given['log_mb']} MiB: the sweep says so")
-    memory, of_card = (int(given[key]) if given.get(key) else None for key in ("memory_mb", "gpu_memory_mb"))
-    kind = str(given["gpu_type"]) if gpus and given.get("gpu_type") else None
-    limit = float(given["time_limit_s"]) if "time_limit_s" in given else None
-    log_mb = int(given["log_mb"]) if "log_mb" in given else None
-    return Resources(cpus, gpus, memory, limit, of_card, kind, log_mb)
+    if not gpus:
+        given.pop("gpu_type", None)
+    return Resources(**{**given, "cpus": cpus, "gpus": gpus})
 
 
 def _shared(
