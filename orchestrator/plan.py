@@ -317,7 +317,7 @@ def _refuse_unknown(value: Any, known: list[Any], flag: str) -> None:
 
 
 def _resources(sweep: SweepFile, jobs: int, capacity: Capacity, notes: list[str]) -> Resources:
-    given = dict(sweep.resources)
+    given: dict[str, Any] = dict(sweep.resources)
     gpus = int(given.get("gpus", 1 if sweep.kind != COMMAND and capacity.gpus else 0))
     if "cpus" in given:
         cpus, reason = int(given["cpus"]), "the sweep says so"
