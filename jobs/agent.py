@@ -296,7 +296,7 @@ class Agent:
 
 def _blocks(path: str, offset: int) -> Iterator[bytes]:
     try:
-        with open(open_plain(path), "rb") as handle:
+        with open(path, "rb", opener=open_plain) as handle:
             handle.seek(offset)
             yield from iter(lambda: handle.read(LOG_BLOCK), b"")
     except FileNotFoundError:

@@ -29,6 +29,7 @@ from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional, Seq
 
 from . import CONTRACT, queueing_shell, slurm, slurm_client, slurm_options
 from .atomic import move, read_json, write_bytes, write_json
+from .documents import open_plain
 from .envs import architecture
 from .errors import OrchError
 from .folder import Home
@@ -179,8 +180,9 @@ def forget(array: Array) -> None:
 def last_words(array: Array) -> str:
     """Return the last line that its tasks complained with, before their jobs had logs."""
     try:
-        with open(os.path.join(array.folder, "out.txt"), encoding="utf-8", errors="replace") as handle:
-            lines = handle.read()[-4096:].strip().splitlines()
+        with open(os.path.join(array.folder, "out.txt"), "rb", opener=open_plain) as handle:
+            handle.seek(max(0, os.fstat(handle.fileno()).st_size - 4096))
+            lines = handle.read(4096).decode("utf-8", "replace").strip().splitlines()
     except OSError:
         return ""
     return lines[-1] if lines else ""

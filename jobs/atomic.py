@@ -58,7 +58,7 @@ def digest(value: Any, length: int = 16) -> str:
 def file_sha256(path: "str | os.PathLike[str]") -> str:
     """Return the SHA-256 of a file's bytes, read in blocks of 1 MiB."""
     total = hashlib.sha256()
-    with open(path, "rb") as handle:
+    with open(path, "rb", opener=documents.open_plain) as handle:
         for block in iter(lambda: handle.read(1 << 20), b""):
             total.update(block)
     return total.hexdigest()

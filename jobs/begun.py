@@ -15,6 +15,7 @@ from typing import Dict, FrozenSet, List, Mapping, Optional, Tuple
 
 from . import host
 from .atomic import exists, forget
+from .documents import LARGEST, open_plain
 from .folder import Home, RunFolder, listing
 from .home_identity import make_folder
 
@@ -86,7 +87,9 @@ def between(home: Home, since: Mapping[str, int], until: Told) -> Optional[List[
     try:
         for name in sorted(name for name, end in until.items() if since[name] < end):
             machine, _, file = name.partition("/")
-            with open(os.path.join(home.begun(machine), file), "rb") as handle:
+            if until[name] - since[name] > LARGEST:
+                return None
+            with open(os.path.join(home.begun(machine), file), "rb", opener=open_plain) as handle:
                 handle.seek(since[name])
                 data = handle.read(until[name] - since[name])
             whole = data[: data.rfind(b"\n") + 1]

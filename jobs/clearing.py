@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Dict, Iterator, List, NamedTuple, Optiona
 
 from . import attempt, envs, host
 from .aside import dead
+from .atomic import read_bytes
 from .errors import ContractError
 from .events import read
 from .folder import Home, RunFolder
@@ -244,8 +245,7 @@ def _environments(home: Home) -> "Iterator[Tuple[envs.EnvFolder, str]]":
 def _record(path: str) -> bytes:
     """Text of a sweep's record; a sweep of which only runs are there has none."""
     try:
-        with open(path, "rb") as handle:
-            text = handle.read()
+        text = read_bytes(path)
     except FileNotFoundError:
         return b""
     if not text.rstrip().endswith(b"}"):
@@ -257,8 +257,7 @@ def _record(path: str) -> bytes:
 
 def _text(path: str) -> bytes:
     try:
-        with open(path, "rb") as handle:
-            return handle.read()
+        return read_bytes(path)
     except OSError:
         return b""
 

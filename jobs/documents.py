@@ -12,7 +12,7 @@ import math
 import os
 import re
 import stat
-from typing import Any
+from typing import Any, Optional
 
 MIB = 1 << 20
 LARGEST = 256 * MIB  # bytes of a file that is read whole: a batch of 100,000 jobs is smaller
@@ -22,16 +22,21 @@ _ODD = re.compile(rb"\\u[dD][89a-fA-F]|[0-9]{19}")  # an escaped surrogate, or p
 _DECODER = json.JSONDecoder(parse_constant=lambda name: None)  # NaN and Infinity, which some writers let through
 
 
-def open_plain(path: "str | os.PathLike[str]") -> int:
-    """Open a file for reading; never waits for a named pipe.
+def open_plain(path: "str | os.PathLike[str]", flags: int = os.O_RDONLY, folder: Optional[int] = None) -> int:
+    """Open a file for reading, as the `opener` of `open`; never waits for a named pipe.
+
+    Parameters
+    ----------
+    folder:
+        Descriptor of the folder to which the path is relative.
 
     Raises
     ------
     OSError
         It cannot be opened, or is no plain file (EINVAL).
     """
-    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
-    descriptor = os.open(path, flags)
+    flags |= getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+    descriptor = os.open(path, flags, dir_fd=folder)
     try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise OSError(errno.EINVAL, "it is no plain file", os.fspath(path))
@@ -49,7 +54,7 @@ def read(path: "str | os.PathLike[str]", most: int = LARGEST) -> bytes:
     OSError
         It cannot be read, is no plain file (EINVAL), or holds more than `most` bytes (EFBIG).
     """
-    with open(open_plain(path), "rb") as handle:
+    with open(path, "rb", opener=open_plain) as handle:
         data = handle.read(most + 1) if os.fstat(handle.fileno()).st_size <= most else b""
         if len(data) > most or os.fstat(handle.fileno()).st_size > most:
             raise OSError(errno.EFBIG, "it holds more than {} MiB".format(most // MIB), os.fspath(path))

@@ -13,13 +13,12 @@
 from __future__ import annotations
 
 import glob
-import hashlib
 import os
 import platform
 import re
 from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 
-from .atomic import digest, read_json
+from .atomic import digest, file_sha256, read_json
 from .folder import Home
 
 VERIFIED, CHANGED, HALF_MADE = "verified", "changed", "half made"
@@ -152,8 +151,7 @@ def contents(prefix: str) -> Dict[str, Any]:
 
 def _sha256(path: str) -> str:
     try:
-        with open(path, "rb") as handle:
-            return hashlib.sha256(handle.read()).hexdigest()
+        return file_sha256(path)
     except OSError:
         return ""
 

@@ -14,7 +14,7 @@ import re
 import stat
 from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional, Tuple
 
-from .atomic import file_sha256, read_json
+from .atomic import file_sha256, read_bytes, read_json
 from .folder import Home, RunFolder, listing
 from .uses import Mentions
 
@@ -59,8 +59,7 @@ class Page:
         self.files: Dict[str, Mapping[str, Any]] = {}
         self.sweeps: Dict[str, str] = {}  # name here -> name there
         try:
-            with open(self.path, encoding="utf-8", errors="replace") as handle:
-                lines = handle.read().splitlines()
+            lines = read_bytes(self.path).decode("utf-8", "replace").splitlines()
         except OSError:
             lines = []
         for line in lines:
@@ -143,8 +142,7 @@ class Estate:
 
     def _renamed(self, piece: Piece, sweep: str, key: str) -> Piece:
         """Note what a record mentions; one of a sweep with another name there says that name."""
-        with open(piece.source, "rb") as handle:
-            self.mentions.read(handle.read(), piece.target)
+        self.mentions.read(read_bytes(piece.source), piece.target)
         document = read_json(piece.source) if self.name(sweep) != sweep else None
         if not isinstance(document, dict):
             return piece

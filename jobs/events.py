@@ -123,7 +123,7 @@ def _read_from(path: "str | os.PathLike[str]", offset: int) -> bytes:
 
 
 def _bytes_from(path: "str | os.PathLike[str]", offset: int) -> bytes:
-    with open(documents.open_plain(path), "rb", buffering=0) as handle:
+    with open(path, "rb", buffering=0, opener=documents.open_plain) as handle:
         handle.seek(offset)
         found = b""
         while len(found) < BLOCK:  # a raw read may bring less

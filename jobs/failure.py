@@ -205,7 +205,7 @@ def _words(folder: RunFolder, log: bool) -> List[str]:
 
 def _tail(path: str) -> List[str]:
     try:
-        with open(open_plain(path), "rb") as handle:
+        with open(path, "rb", opener=open_plain) as handle:
             handle.seek(0, 2)
             handle.seek(max(0, handle.tell() - LOG_TAIL))
             text = handle.read(LOG_TAIL).decode("utf-8", "replace")

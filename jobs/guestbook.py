@@ -10,6 +10,7 @@ import os
 import time
 from typing import Any, Dict, List
 
+from .documents import open_plain
 from .folder import HostFolder
 
 WAITS, BEGINS, ASKED, LEFT = "waits", "begins", "asked to leave", "left"
@@ -39,7 +40,7 @@ def read(local: HostFolder, since: float = 0.0) -> List[Dict[str, Any]]:
     found: List[Dict[str, Any]] = []
     for path in (local.courtesies + ".old", local.courtesies):
         try:
-            with open(path, encoding="utf-8", errors="replace") as handle:
+            with open(path, encoding="utf-8", errors="replace", opener=open_plain) as handle:
                 found += [said for said in map(_line, handle) if said and said["t"] >= since]
         except OSError:
             continue

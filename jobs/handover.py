@@ -17,6 +17,7 @@ from . import CONTRACT, attempt, begun, estate, host
 from .atomic import file_sha256, read_json, sync_folder, write_json
 from .briefing import room
 from .disktest import nearest
+from .documents import open_plain
 from .errors import ContractError, DataError, DiskError, OrchError, UsageError, disk_error
 from .estate import CONFLICT, COPY, HERE, Estate, Page, Piece
 from .events import EventWriter, read
@@ -339,7 +340,7 @@ def _blocks(piece: Piece) -> Iterator[bytes]:
     if piece.text is not None:
         yield piece.text
         return
-    with open(piece.source, "rb") as handle:
+    with open(piece.source, "rb", opener=open_plain) as handle:
         yield from iter(lambda: handle.read(1 << 20), b"")
 
 

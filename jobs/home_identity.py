@@ -7,12 +7,12 @@ saw a home last, and `home.json` holds the number of its own inode, which a copy
 
 from __future__ import annotations
 
-import json
 import os
 from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 
 from .atomic import patiently, read_json, write_json
 from .disk import disk
+from .documents import is_no_document, open_plain, parse
 from .errors import HomeMismatch, HomeMissing
 from .folder import Home, HostFolder, listing
 
@@ -119,14 +119,14 @@ def _check(home: Home, home_id: str, look: Any, read: Any) -> None:
 
 def _read_in(root: int, name: str) -> Any:
     try:
-        descriptor = os.open(name, os.O_RDONLY | os.O_CLOEXEC, dir_fd=root)
-    except FileNotFoundError:
+        with open(open_plain(name, folder=root), "rb") as handle:
+            return parse(handle.read(1 << 16))
+    except (FileNotFoundError, ValueError):
         return None
-    with open(descriptor, "rb") as handle:
-        try:
-            return json.loads(handle.read(1 << 16))
-        except ValueError:
+    except OSError as error:
+        if is_no_document(error):
             return None
+        raise
 
 
 def _missing(home: Home, home_id: str) -> HomeMissing:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Dict, Generator, List, Mapping, Tuple
 from . import host
 from .atomic import read_json, sync_folder, write_json
 from .briefing import room, summary
+from .documents import open_plain
 from .errors import OrchError, UsageError, disk_error
 from .folder import Home, valid_name
 from .homes import mask, private
@@ -177,7 +178,7 @@ def keep_copy(agent: Agent, name: str, document: Mapping[str, Any], replace: boo
 def hashed(path: str) -> Generator[int, None, str]:
     """Return the SHA-256 of a file; yields the bytes of each block read."""
     total = hashlib.sha256()
-    with open(path, "rb") as handle:
+    with open(path, "rb", opener=open_plain) as handle:
         for block in iter(lambda: handle.read(BLOCK), b""):
             total.update(block)
             yield len(block)

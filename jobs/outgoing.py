@@ -7,6 +7,7 @@ import os
 from typing import TYPE_CHECKING, Any, Dict, Generator, List, Mapping
 
 from .atomic import read_json
+from .documents import open_plain
 from .errors import DataError, NotFound, UsageError
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ def give_file(agent: Agent, name: str, file: str, offset: int, count: int) -> Ge
     if path is None:
         raise UsageError("{} has no file {}".format(name, file), "run the same command again")
     try:
-        with open(path, "rb") as handle:
+        with open(path, "rb", opener=open_plain) as handle:
             handle.seek(offset)
             while count > 0 and (block := handle.read(min(BLOCK, count))):
                 count -= len(block)

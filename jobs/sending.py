@@ -8,6 +8,7 @@ import os
 from typing import TYPE_CHECKING, Any, Dict, Generator, Iterable, List, Tuple
 
 from .atomic import read_json
+from .documents import is_no_document, open_plain
 from .errors import NoHome, NotFound, UsageError
 from .folder import RunFolder
 from .state import DONE
@@ -72,14 +73,16 @@ def send(
         raise UsageError("{} does not lie in the run folder".format(name), "orch fetch lists what does")
     size, digest = 0, hashlib.sha256()
     try:
-        with open(path, "rb") as handle:
+        with open(path, "rb", opener=open_plain) as handle:
             for block in iter(lambda: handle.read(BLOCK), b""):
                 digest.update(block)
                 fresh = block[max(0, offset - size) :]
                 size += len(block)
                 if fresh:
                     yield base64.b64encode(fresh).decode("ascii")
-    except (FileNotFoundError, IsADirectoryError) as error:
+    except OSError as error:
+        if not (isinstance(error, FileNotFoundError) or is_no_document(error)):
+            raise
         raise NotFound("attempt {} of job {} has no file {}".format(attempt, job, name), "orch fetch again") from error
     return {"size": size, "sha256": digest.hexdigest()}
 

@@ -13,6 +13,7 @@ from typing import Any, Dict, List
 from . import watcher
 from .atomic import read_json
 from .attempt import replay_spool
+from .documents import open_plain
 from .errors import OrchError
 from .folder import SLURM_FOLDER, Home, HostFolder
 from .homes import make_own, mask
@@ -25,7 +26,7 @@ def main(folder: str) -> None:
     """Run the task of the array in `folder` that Slurm's variables name; the process ends with it."""
     about = dict(read_json(os.path.join(folder, "array.json")) or {})
     os.umask(mask(about["home"]))
-    with open(os.path.join(folder, "jobs.jsonl"), "rb") as handle:
+    with open(os.path.join(folder, "jobs.jsonl"), "rb", opener=open_plain) as handle:
         job = json.loads(handle.read().splitlines()[_number()])
     own = HostFolder.of(about["id"]).path
     local = HostFolder(os.path.join(own, SLURM_FOLDER))

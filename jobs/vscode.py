@@ -19,6 +19,7 @@ from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Set, Tuple
 
 from . import elf, host
 from .atomic import read_json
+from .documents import open_plain
 
 EDITIONS = (".vscode-server", ".vscode-server-insiders")
 CONTAINERS = ("bin", os.path.join("cli", "servers"))  # each entry is one server
@@ -249,7 +250,7 @@ def recent(folder: str) -> Optional[Dict[str, Any]]:
 def _failed(path: str) -> bool:
     """Tell whether a log says no more than that a program of another processor could not be started."""
     try:
-        with open(path, "rb") as handle:
+        with open(path, "rb", opener=open_plain) as handle:
             text = handle.read(4096)
     except OSError:
         return False
