@@ -15,7 +15,7 @@ from typing import Dict, FrozenSet, List, Mapping, Optional, Tuple
 
 from . import host
 from .atomic import exists, forget
-from .documents import LARGEST, open_plain
+from .documents import LARGEST, is_no_document, open_plain
 from .folder import Home, RunFolder, listing
 from .home_identity import make_folder
 
@@ -47,9 +47,10 @@ def _open(home: Home, home_id: str) -> int:
     boot, names = host.boot_id(), listing(parent)
     for name in sorted(name for name in names if name.startswith(boot)):
         try:
-            return os.open(os.path.join(parent, name), os.O_WRONLY | os.O_APPEND)
-        except FileNotFoundError:  # somebody has just deleted it
-            continue
+            return open_plain(os.path.join(parent, name), os.O_WRONLY | os.O_APPEND)
+        except OSError as error:  # somebody has just deleted it, or put something else there
+            if not (isinstance(error, FileNotFoundError) or is_no_document(error)):
+                raise
     make_folder(home, parent, home_id)
     path = os.path.join(parent, "{}-{}".format(boot, os.urandom(4).hex()))
     descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)  # the name is ours alone

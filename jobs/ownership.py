@@ -11,7 +11,7 @@ import os
 import stat
 from typing import Dict, NamedTuple, Tuple
 
-from .documents import LARGEST
+from .documents import LARGEST, open_plain
 from .host import user, user_name
 
 _OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
@@ -30,24 +30,22 @@ class Owned(NamedTuple):
 
 
 def read(path: str, most: int = LARGEST) -> Owned:
-    """Read a plain file of at most so many bytes; a link is not followed, a pipe is not waited for.
+    """Read a plain file of at most so many bytes, as `documents.read` does; a link is not followed.
 
     Raises
     ------
     OSError
-        It cannot be read, holds more, or is no plain file (`FileExistsError`).
+        It cannot be read, or is no document (`documents.is_no_document`).
     """
-    descriptor = os.open(path, os.O_RDONLY | _FLAGS)
-    try:
-        about = os.fstat(descriptor)
-        if not stat.S_ISREG(about.st_mode):
-            raise FileExistsError("it is no plain file")
+    with open(path, "rb", opener=_open_no_link) as handle:
+        about = os.fstat(handle.fileno())
         if about.st_size > most:
             raise OSError(errno.EFBIG, "it holds more than {} bytes".format(most), path)
-        with os.fdopen(descriptor, "rb", closefd=False) as handle:
-            return Owned(handle.read(most), about.st_uid, about.st_mode)
-    finally:
-        os.close(descriptor)
+        return Owned(handle.read(most), about.st_uid, about.st_mode)
+
+
+def _open_no_link(path: str, flags: int) -> int:
+    return open_plain(path, flags | getattr(os, "O_NOFOLLOW", 0))
 
 
 def is_ours(path: str, uid: int, mode: int) -> bool:

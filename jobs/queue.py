@@ -19,6 +19,7 @@ from typing import Any, Dict, Iterable, Iterator, List, NamedTuple, Set, Tuple
 
 from . import CONTRACT, host, ownership
 from .atomic import forget, move, patiently, write_bytes
+from .documents import is_no_document
 from .errors import ContractError
 from .folder import Home, RunFolder, valid_name
 from .home_identity import make_folder
@@ -124,7 +125,7 @@ class Queue:
         except FileNotFoundError:
             return {}, []
         except OSError as error:
-            if error.errno not in (errno.ELOOP, errno.EEXIST, errno.ENXIO, None):
+            if not is_no_document(error):
                 raise
             raise _damaged(batch, ": it is no plain file") from error
         header = _header(read.data, batch)

@@ -138,8 +138,8 @@ class Watch:
         self.began = time.time()
         limit = self.job["resources"].get("time_limit_s")
         self.limit_at = time.monotonic() + limit if limit else None
-        self.lookout.begin()
         self.log_limit.begin()
+        self.lookout.begin()
         self.child_start = host.start_time(self.child) if self.child else None
         attempted(lambda: self._write_identity(lock), None, limit=0.0)  # the subreaper and the claim do without
         self._tell()

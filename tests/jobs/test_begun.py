@@ -102,8 +102,9 @@ def test_lists_of_hosts_that_are_asked_themselves_are_left_to_them(orch_home: Ho
 
 
 def test_no_attempt_appears_that_is_on_no_list(orch_home: Home, tmp_path: Path) -> None:
-    """Injected: a list that cannot be written (a folder has its name). Begun without a line: none."""
-    Path(orch_home.begun(machine.name()), machine.boot_id() + "-0").mkdir(parents=True)
+    """Injected: lists that cannot be written (a file has their folder's name). Begun without a line: none."""
+    Path(orch_home.begun("")).mkdir(parents=True)
+    Path(orch_home.begun(machine.name())).write_text("")
     folder = orch_home.attempt("s", "a1", 1)
     with pytest.raises(DiskError):
         publish(folder, {"id": "a1"}, {}, HostFolder(str(tmp_path / "home-id")))
