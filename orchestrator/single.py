@@ -69,7 +69,7 @@ def lines_to_commands(text: str) -> list[tuple[str, ...]]:
     return [("sh", "-c", line) for line in lines if line and not line.startswith("#")]
 
 
-def megabytes(text: str) -> int:
+def megabytes(text: str, hint: str = "--memory 4G") -> int:
     """Return an amount of memory in MiB: `4G`, `500 MB`, `2.5GiB`; a bare number is MiB.
 
     Raises
@@ -79,7 +79,7 @@ def megabytes(text: str) -> int:
     """
     found = _MEMORY.fullmatch(text.strip())
     if not found:
-        raise UsageError(f"'{text}' is no amount of memory", "--memory 4G")
+        raise UsageError(f"'{text}' is no amount of memory", hint)
     number, unit, binary = float(found[1]), found[2], found[3]
     if not unit:
         return max(1, round(number))

@@ -41,6 +41,7 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument("--cpus", type=int, metavar="N", default=1, help="cores (default: 1)")
     parser.add_argument("--gpus", type=int, metavar="N", default=0, help="cards (default: none)")
     parser.add_argument("--memory", metavar="4G", help="memory that it needs")
+    parser.add_argument("--log-limit", metavar="64M", help="what its log may hold (default: 64 MiB)")
     parser.add_argument("--name", metavar="SWEEP", default=single.SWEEP, help="stand in this sweep (default: runs)")
     parser.add_argument("--stdin", action="store_true", help="take one shell command from each line of stdin")
     parser.add_argument("--detach", action="store_true", help="return as soon as it is queued")
@@ -53,7 +54,8 @@ def run(args: Namespace, settings: Settings, out: Output) -> int:
     if not valid_name(args.name):
         raise UsageError(f"'{args.name}' cannot name a sweep", "use letters, digits and . _ + -")
     memory = single.megabytes(args.memory) if args.memory else None
-    resources = Resources(args.cpus, args.gpus, memory)
+    log_mb = single.megabytes(args.log_limit, "--log-limit 64M") if args.log_limit else None
+    resources = Resources(args.cpus, args.gpus, memory, log_mb=log_mb)
     hosts = every_host(settings) if args.host == AUTO else [args.host]
     with own_index(settings) as index, open_places(settings, hosts, None) as fleet:
         places = places_of(fleet, settings, None)

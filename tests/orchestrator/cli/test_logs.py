@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 from ground import Ground
 
@@ -67,3 +68,13 @@ def test_a_log_over_its_limit_is_told_where_people_look(orch: Orch, ground: Grou
     assert "its log lacks 1." in orch("why", "s").out
     ground.sweep("s", script, resources={"log_mb": 2})
     assert "already there" in orch("sweep", "s").err and len(orch("logs", "s").out) < 1_100_000
+
+
+def test_a_single_command_may_have_a_limit_of_its_own(orch: Orch, ground: Ground) -> None:
+    said = orch("run", "--log-limit", "1M", "--", "sh", "-c", "seq 1 300000; echo the end")
+    assert said.code == 0 and said.out.endswith("300000\nthe end\n")
+    ((folder,),) = ground.folders("runs").values()
+    assert Path(folder.log).stat().st_size <= 1 << 20
+    assert json.loads(Path(folder.job).read_text())["resources"]["log_mb"] == 1
+    said = orch("run", "--log-limit", "much", "--", "true")
+    assert (said.code, "'much' is no amount" in said.err, "--log-limit 64M" in said.err) == (2, True, True)
