@@ -1,8 +1,9 @@
 """The limit of a job's log: over it the middle goes; its head and its newest lines stay, and a line says what is gone.
 
 The program writes into the log itself, at its end (`O_APPEND`), so that it depends on nobody. Its watcher looks at the
-log's size now and then and cuts the file in place, as logrotate's `copytruncate` does: what the program prints within
-that moment may be lost. Between two looks a log may be longer than its limit.
+log's size now and then and cuts the file in place: the newest lines are written over the middle, then the file is cut
+behind them. That takes no room, and whatever fails on the way leaves the newest lines at the end. What the program
+prints within that moment may be lost. Between two looks a log may be longer than its limit.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Any, Mapping, Optional
 MIB = 1 << 20
 DEFAULT_MB = 64  # more than anybody reads; 35 jobs of it fill 2 GiB
 _FIRST_LOOK, _LAST_LOOK = 1.0, 30.0  # seconds between two looks: short while a log grows, long once it does not
+_NEWEST = 1 << 27  # bytes of newest lines that are kept at most: the watcher holds them in memory
 _LINE = 4096  # bytes in which an end of line is looked for, so that no line and no letter is cut
 
 
@@ -51,11 +53,11 @@ class LogLimit:
         Raises
         ------
         OSError
-            The disk refuses it; the log is whole, or lacks its newest lines, too.
+            The disk refuses it: no newest line is gone, and the next look tries again.
         """
         self.due = time.monotonic() + self._wait  # should this look fail
         try:
-            descriptor = os.open(self._path, os.O_RDWR | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK)
+            descriptor = os.open(self._path, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK)
         except FileNotFoundError:  # somebody has deleted it
             return
         try:
@@ -79,21 +81,27 @@ class LogLimit:
             before = os.pread(descriptor, _LINE, self._head - _LINE)
             self._break = b"" if b"\n" in before else b"\n"
             self._head -= _LINE - (before.rfind(b"\n") + 1 or _LINE)
-        newest = os.pread(descriptor, self._limit // 4, size - self._limit // 4)
+        start = size - min(self._limit // 4, _NEWEST) + _LINE  # what is written ends before it: it stays till the cut
+        newest = os.pread(descriptor, size - start, start)
         newest = newest[newest.find(b"\n", 0, _LINE) + 1 :]
-        os.ftruncate(descriptor, self._head)
-        self.left_out += size - self._head - self._marker - len(newest)
-        marker = self._break + self._says().encode()
-        _write(descriptor, marker + newest)
-        self._marker, self._size = len(marker), self._head + len(marker) + len(newest)
+        left_out = self.left_out + size - self._head - self._marker - len(newest)
+        marker = self._break + self._says(left_out).encode()
+        behind = _write(descriptor, marker + newest, self._head)
+        late = os.pread(descriptor, _LINE, size)  # printed meanwhile
+        behind = _write(descriptor, late, behind)
+        os.ftruncate(descriptor, behind)
+        self.left_out, self._marker, self._size = left_out, len(marker), behind
 
-    def _says(self) -> str:
+    def _says(self, left_out: int) -> str:
         limit = "resources: {{log_mb: {}}} in the sweep file allows more".format(2 * self._limit // MIB)
         text = "orch: {:,} bytes are left out here: the log was over its limit of {} MiB; {}\n"
-        return text.format(self.left_out, self._limit // MIB, limit)
+        return text.format(left_out, self._limit // MIB, limit)
 
 
-def _write(descriptor: int, data: bytes) -> None:
+def _write(descriptor: int, data: bytes, at: int) -> int:
+    """Write all of it in its place; return where it ends."""
     rest = memoryview(data)
     while rest:
-        rest = rest[os.write(descriptor, rest) :]
+        written = os.pwrite(descriptor, rest, at)
+        rest, at = rest[written:], at + written
+    return at

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import errno
+import functools
+import itertools
 import os
 import re
 import signal
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from local_host import LocalHost, sh, until
@@ -106,3 +111,73 @@ def test_cuts_add_up(tmp_path: Path) -> None:
     head, left_out, newest = parts(log.read_bytes())
     assert len(head) + left_out + len(newest) == len(printed(0, number))
     assert left_out == limit.left_out and log.stat().st_size < MIB
+
+
+QUARTER = MIB // 4
+NEWEST = QUARTER - 2 * 4096  # bytes of newest lines that stay at least
+LINE = 16  # bytes of each numbered line
+
+
+def numbered(first: int, last: int) -> bytes:
+    """Lines from `first` to before `last`, of one length."""
+    return b"".join(b"line %010d\n" % number for number in range(first, last))
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Path:
+    """A log that is over its limit of 1 MiB."""
+    path = tmp_path / "log.txt"
+    path.write_bytes(numbered(0, 70_000))
+    return path
+
+
+def at_call(number: int, fault: Callable[[], Any], patched: pytest.MonkeyPatch) -> None:
+    """Let the Nth system call on the log from now on be preceded by a fault."""
+    calls = itertools.count(1)
+
+    def counted(real: Callable[..., Any], *words: Any) -> Any:
+        if next(calls) == number:
+            fault()
+        return real(*words)
+
+    for name in ("fstat", "pread", "pwrite", "ftruncate"):
+        patched.setattr(os, name, functools.partial(counted, getattr(os, name)))
+
+
+@pytest.mark.parametrize("number", range(1, 8))
+def test_a_watcher_killed_at_any_call_of_a_cut_leaves_head_and_newest_lines(
+    log: Path, number: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Injected: SIGKILL before each system call of a cut, one in each run. Lost: at most what a cut leaves out."""
+    child = os.fork()
+    if child == 0:
+        at_call(number, lambda: os.kill(os.getpid(), signal.SIGKILL), monkeypatch)
+        LogLimit(str(log), {"log_mb": 1}).look()
+        os._exit(0)
+    _, status = os.waitpid(child, 0)
+    left, whole = log.read_bytes(), numbered(0, 70_000)
+    assert left.startswith(whole[:QUARTER]) and left.endswith(whole[-NEWEST:])
+    assert left == whole or b" bytes are left out here" in left, "it says so"
+    assert os.WIFSIGNALED(status) is (number < 7), "each call was tried"
+
+
+@pytest.mark.parametrize("code", [errno.EIO, errno.EDQUOT, errno.ESTALE])
+@pytest.mark.parametrize("number", range(1, 7))
+def test_a_disk_that_refuses_a_call_of_a_cut_costs_nothing_and_the_next_look_goes_on(
+    log: Path, number: int, code: int
+) -> None:
+    """Injected: an error at each system call of a cut, one in each run. Lost: what the cut leaves out anyway."""
+
+    def refuse() -> None:
+        raise OSError(code, os.strerror(code))
+
+    limit, whole = LogLimit(str(log), {"log_mb": 1}), numbered(0, 70_000)
+    with pytest.MonkeyPatch.context() as patched:
+        at_call(number, refuse, patched)
+        with pytest.raises(OSError, match=os.strerror(code)):
+            limit.look()
+    assert log.read_bytes().startswith(whole[:QUARTER]) and log.read_bytes().endswith(whole[-NEWEST:])
+    limit.look()
+    head, left_out, newest = parts(log.read_bytes())
+    assert whole.startswith(head) and whole.endswith(newest) and len(newest) >= NEWEST
+    assert len(head) + left_out + len(newest) == len(whole) and left_out == limit.left_out
