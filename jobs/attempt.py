@@ -271,7 +271,7 @@ def evidence(folder: RunFolder, job: Mapping[str, Any], local: HostFolder) -> Ev
     local = place_of(job, local)
     record = read_exit(folder, local)
     if record and not record.get("began", True):
-        return Evidence(attempt=False, stop=True, proof=str(record.get("why") or ""))
+        return Evidence(attempt=False, stop=True, proof=str(record.get("why") or ""), record=record)
     if record and goes_on(record) and _brought(folder) is None and _is_at_work(folder, local):
         record = None  # its watcher is about to queue the next attempt: until then it counts as running
     lock, proof = ("unknown", "") if record else _lock(folder, job, local)
@@ -287,6 +287,7 @@ def evidence(folder: RunFolder, job: Mapping[str, Any], local: HostFolder) -> Ev
         proof=proof,
         stop=bool(record["stopped"]) if record else exists(folder.stop),
         failure=_words(record),
+        record=record,
     )
 
 

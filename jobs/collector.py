@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import marshal
 import os
 from typing import Any, Dict, FrozenSet, Iterable, Iterator, List, Mapping, NamedTuple, Optional, Set, Tuple
 
 from . import begun, events, host
-from .attempt import evidence, goes_on, place_of, read_exit, read_job, teller_of
+from .attempt import evidence, goes_on, read_job, teller_of
 from .errors import ContractError
 from .folder import Home, HostFolder, RunFolder
 from .holds import Holds
@@ -198,11 +199,11 @@ class Collector:
             self._claimed[key] = machine
             if machine in self._others:
                 return
-        yield from self._news(folder, job, judge(evidence(folder, job, self.local)), machine or host.name())
+        yield from self._news(folder, job, evidence(folder, job, self.local), machine or host.name())
 
-    def _news(self, folder: RunFolder, job: Dict[str, Any], verdict: Verdict, machine: str) -> Iterator[Dict[str, Any]]:
+    def _news(self, folder: RunFolder, job: Dict[str, Any], seen: Evidence, machine: str) -> Iterator[Dict[str, Any]]:
         """Report an attempt's events piece by piece; with the last of them its state, and its ending."""
-        key = (folder.sweep, folder.job_id, folder.attempt)
+        key, verdict = (folder.sweep, folder.job_id, folder.attempt), judge(seen)
         before = self.known.get(key, Known(0, False))
         unread, final, damaged = before.offset == 0, verdict.state in ENDED, 0  # unread: perhaps known from the queue
         for lines in _pieces(folder, before.offset):
@@ -215,22 +216,19 @@ class Collector:
             if whole:
                 if final and before.offset:  # what earlier looks met counts too
                     damaged = sum(piece.damaged for piece in _pieces(folder, 0))
-                self._finish(report, folder, job, damaged, final, unread)
+                if damaged:
+                    report["verdict"]["warning"] = "events.jsonl has {} damaged lines".format(damaged)
+                if unread or final:
+                    report["verdict"]["warning"] += _tampering(job)
+                if final:
+                    self._end(report, folder, seen)
             unread = False
             yield report
 
-    def _finish(
-        self, report: Dict[str, Any], folder: RunFolder, job: Dict[str, Any], damaged: int, final: bool, unread: bool
-    ) -> None:
-        verdict = report["verdict"]
-        if damaged:
-            verdict["warning"] = "events.jsonl has {} damaged lines".format(damaged)
-        if unread or final:
-            verdict["warning"] += _tampering(job)
-        if final:
-            report.update(_ending(folder, place_of(job, self.local), verdict))
-            if goes_on(report["exit"]) or verdict["state"] == INTERRUPTED:
-                self._followed.append((folder.sweep, folder.job_id))
+    def _end(self, report: Dict[str, Any], folder: RunFolder, seen: Evidence) -> None:
+        report.update(_ending(folder, seen.record, report["verdict"]))
+        if goes_on(report["exit"]) or report["verdict"]["state"] == INTERRUPTED:
+            self._followed.append((folder.sweep, folder.job_id))
 
     def _entries(self, sweeps: Wanted) -> Iterator[Dict[str, Any]]:
         batches, holds, waits = self.queue.batches(), Holds(self.local), Waits(self.local)
@@ -293,7 +291,7 @@ class Collector:
 
 def _documents(report: Dict[str, Any]) -> int:
     """What a report's documents weigh, in events: a large one is no smaller than its text."""
-    return sum(len(str(report[key])) for key in ("spec", "exit", "result") if report[key]) // EVENT
+    return len(marshal.dumps([report["spec"], report["exit"], report["result"]])) // EVENT  # quicker than its JSON
 
 
 def _waiting(entry: Entry, holds: Holds, waits: Waits) -> Verdict:
@@ -309,9 +307,8 @@ def _pieces(folder: RunFolder, offset: int) -> Iterator[events.Lines]:
         yield events.Lines([], offset, 1)
 
 
-def _ending(folder: RunFolder, local: HostFolder, verdict: Dict[str, Any]) -> Dict[str, Any]:
+def _ending(folder: RunFolder, record: Optional[Mapping[str, Any]], verdict: Dict[str, Any]) -> Dict[str, Any]:
     """Exit record, result and scores of an attempt that has ended; warns when they were edited since."""
-    record = read_exit(folder, local)
     result = read_result(folder)[1]
     before, now = (record or {}).get("files"), handed_in(folder)
     if isinstance(before, dict) and before != now:

@@ -12,18 +12,22 @@ import math
 import os
 import re
 import stat
-from typing import Any, Optional
+from typing import Any, Optional, Tuple
 
 MIB = 1 << 20
+_BLOCK = 1 << 16  # bytes that are read at least: a file may grow while it is read
 LARGEST = 256 * MIB  # bytes of a file that is read whole: a batch of 100,000 jobs is smaller
 DEPTH = 64  # lists and objects inside each other; parser and encoder give up at about 1,000, each elsewhere
 _INTEGERS = 1 << 63  # SQLite's have 64 bits, as those of most readers
-_ODD = re.compile(rb"\\u[dD][89a-fA-F]|[0-9]{19}")  # an escaped surrogate, or perhaps a number of more than 64 bits
+_HALF = re.compile(rb"\\u[dD][89a-fA-F]")  # an escaped surrogate
+_DIGITS = bytes.maketrans(b"123456789", b"000000000")
+_LONG = b"0" * 19  # perhaps a number of more than 64 bits
+_NEVER_WAIT = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 _DECODER = json.JSONDecoder(parse_constant=lambda name: None)  # NaN and Infinity, which some writers let through
 
 
 def open_plain(path: "str | os.PathLike[str]", flags: int = os.O_RDONLY, folder: Optional[int] = None) -> int:
-    """Open a file for reading, as the `opener` of `open`; never waits for a named pipe.
+    """Open a plain file, as the `opener` of `open`; never waits for a named pipe.
 
     Parameters
     ----------
@@ -35,15 +39,19 @@ def open_plain(path: "str | os.PathLike[str]", flags: int = os.O_RDONLY, folder:
     OSError
         It cannot be opened, or is no plain file (EINVAL).
     """
-    flags |= getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
-    descriptor = os.open(path, flags, dir_fd=folder)
+    return _open(path, flags, folder)[0]
+
+
+def _open(path: "str | os.PathLike[str]", flags: int, folder: Optional[int] = None) -> Tuple[int, os.stat_result]:
+    descriptor = os.open(path, flags | _NEVER_WAIT, dir_fd=folder)
     try:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        about = os.fstat(descriptor)
+        if not stat.S_ISREG(about.st_mode):
             raise OSError(errno.EINVAL, "it is no plain file", os.fspath(path))
     except OSError:
         os.close(descriptor)
         raise
-    return descriptor
+    return descriptor, about
 
 
 def read(path: "str | os.PathLike[str]", most: int = LARGEST) -> bytes:
@@ -54,11 +62,28 @@ def read(path: "str | os.PathLike[str]", most: int = LARGEST) -> bytes:
     OSError
         It cannot be read, is no plain file (EINVAL), or holds more than `most` bytes (EFBIG).
     """
-    with open(path, "rb", opener=open_plain) as handle:
-        data = handle.read(most + 1) if os.fstat(handle.fileno()).st_size <= most else b""
-        if len(data) > most or os.fstat(handle.fileno()).st_size > most:
-            raise OSError(errno.EFBIG, "it holds more than {} MiB".format(most // MIB), os.fspath(path))
-        return data
+    return read_owned(path, most)[0]
+
+
+def read_owned(path: "str | os.PathLike[str]", most: int, flags: int = 0) -> Tuple[bytes, os.stat_result]:
+    """Return a plain file's bytes, and what the file system said of exactly these.
+
+    Raises
+    ------
+    OSError
+        As `read`.
+    """
+    descriptor, about = _open(path, os.O_RDONLY | flags)
+    try:
+        data, part = b"", b""
+        while about.st_size <= most >= len(data):
+            part = os.read(descriptor, max(about.st_size - len(data) + 1, _BLOCK))
+            if not part:
+                return data, about
+            data = data + part if data else part
+        raise OSError(errno.EFBIG, "it holds more than {} MiB".format(most // MIB), os.fspath(path))
+    finally:
+        os.close(descriptor)
 
 
 def is_no_document(error: OSError) -> bool:
@@ -83,7 +108,7 @@ def parse(data: bytes) -> Any:
 
 def is_odd(data: bytes) -> bool:
     """Tell whether a JSON text may hold a number or a sign that not every reader takes (quick: it may be wrong)."""
-    return _ODD.search(data) is not None
+    return _LONG in data.translate(_DIGITS) or (b"\\u" in data and _HALF.search(data) is not None)
 
 
 def may_be_deep(data: bytes) -> bool:

@@ -6,12 +6,11 @@ come from one descriptor, so that nothing can be put in the place of a file in b
 
 from __future__ import annotations
 
-import errno
 import os
 import stat
 from typing import Dict, NamedTuple, Tuple
 
-from .documents import LARGEST, open_plain
+from .documents import LARGEST, read_owned
 from .host import user, user_name
 
 _OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
@@ -37,15 +36,8 @@ def read(path: str, most: int = LARGEST) -> Owned:
     OSError
         It cannot be read, or is no document (`documents.is_no_document`).
     """
-    with open(path, "rb", opener=_open_no_link) as handle:
-        about = os.fstat(handle.fileno())
-        if about.st_size > most:
-            raise OSError(errno.EFBIG, "it holds more than {} bytes".format(most), path)
-        return Owned(handle.read(most), about.st_uid, about.st_mode)
-
-
-def _open_no_link(path: str, flags: int) -> int:
-    return open_plain(path, flags | getattr(os, "O_NOFOLLOW", 0))
+    data, about = read_owned(path, most, getattr(os, "O_NOFOLLOW", 0))
+    return Owned(data, about.st_uid, about.st_mode)
 
 
 def is_ours(path: str, uid: int, mode: int) -> bool:

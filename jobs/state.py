@@ -20,7 +20,7 @@ the host was booted since. `docs/contract.md` publishes this table; `tests/jobs/
 
 from __future__ import annotations
 
-from typing import Any, Dict, NamedTuple, Optional
+from typing import Any, Dict, Mapping, NamedTuple, Optional
 
 QUEUED, RUNNING, DONE, FAILED = "queued", "running", "done", "failed"
 STOPPED, INTERRUPTED, UNREACHABLE = "stopped", "interrupted", "unreachable"
@@ -55,6 +55,8 @@ class Evidence(NamedTuple):
     failure:
         Failure kind and evidence line from `exit.json`; one that left with exit status 0 (over its time limit) has
         failed too.
+    record:
+        The exit record itself, or None.
     """
 
     reachable: bool = True
@@ -66,6 +68,7 @@ class Evidence(NamedTuple):
     proof: str = ""
     stop: bool = False
     failure: str = ""
+    record: Optional[Mapping[str, Any]] = None
 
 
 class Verdict(NamedTuple):
