@@ -6,19 +6,22 @@ import os
 import re
 
 from . import host
+from .host_identity import machine
 
-_ASIDE = re.compile(r"\..+\.(?P<host>[^~]*)~(?P<boot>[0-9a-f-]+)~(?P<pid>\d+)~(?P<start>\d+)~[0-9a-f]{8,}\Z", re.DOTALL)
+_MAKER = r"(?P<host>[^~]*)~(?P<boot>[0-9a-f-]+)~(?P<pid>\d+)~(?P<start>\d+)(~m(?P<machine>[0-9a-f]*))?"
+_ASIDE = re.compile(r"\..+\." + _MAKER + r"~[0-9a-f]{8,}\Z", re.DOTALL)
 
 
 def aside(target: str) -> str:
-    """Return a free name beside a target, beginning with a dot: `.NAME.HOST~BOOT~PID~START~TOKEN`.
+    """Return a free name beside a target, beginning with a dot: `.NAME.HOST~BOOT~PID~START~mMACHINE~TOKEN`.
 
     Without the kernel's word for boot and start (not Linux) it proves nothing, and `orch gc` leaves it alone.
     """
     parent, name = os.path.split(target)
     pid = os.getpid()
-    maker = "~".join([host.name(), host.boot_id(), str(pid), str(host.start_time(pid) or ""), os.urandom(8).hex()])
-    return os.path.join(parent, ".{}.{}".format(name, maker))
+    process = [str(pid), str(host.start_time(pid) or "")]
+    maker = [host.name(), host.boot_id(), *process, "m" + machine(), os.urandom(8).hex()]
+    return os.path.join(parent, ".{}.{}".format(name, "~".join(maker)))
 
 
 def dead(name: str) -> str:
@@ -34,5 +37,7 @@ def dead(name: str) -> str:
 
 
 def _made_here(name: str, found: "re.Match[str]") -> bool:
-    """The host's name may hold dots as the target's may: it is compared as a whole."""
+    """The host's name may hold dots as the target's may: it is compared as a whole; two machines may bear one name."""
+    if found["machine"] and found["machine"] != machine():
+        return False
     return bool(host.boot_id()) and name[: found.end("host")].endswith("." + host.name())

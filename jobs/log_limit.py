@@ -15,7 +15,7 @@ from typing import Any, Mapping, Optional
 
 MIB = 1 << 20
 DEFAULT_MB = 64  # more than anybody reads; 35 jobs of it fill 2 GiB
-_FIRST_LOOK, _LAST_LOOK = 1.0, 30.0  # seconds between two looks: short while a log grows, long once it does not
+_FIRST_LOOK, _LAST_LOOK = 1.0, 5.0  # seconds between two looks: short while a log grows, long once it does not
 _NEWEST = 1 << 27  # bytes of newest lines that are kept at most: the watcher holds them in memory
 _LINE = 4096  # bytes in which an end of line is looked for, so that no line and no letter is cut
 
@@ -37,7 +37,8 @@ class LogLimit:
     """
 
     def __init__(self, path: str, resources: Mapping[str, Any]) -> None:
-        self._path, self._limit = path, int(resources.get("log_mb") or DEFAULT_MB) * MIB
+        given = resources.get("log_mb")
+        self._path, self._limit = path, (given if isinstance(given, int) and given > 0 else DEFAULT_MB) * MIB
         self._head = self._marker = self._size = 0
         self._break, self._wait = b"", _FIRST_LOOK
         self.due: Optional[float] = None

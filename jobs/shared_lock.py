@@ -15,6 +15,7 @@ from typing import Any, Dict, Iterator, Optional
 from . import host
 from .atomic import move, read_json, write_json
 from .errors import OrchError, disk_error
+from .host_identity import machine
 
 PAUSE = 0.05  # seconds between tries
 
@@ -90,7 +91,7 @@ def _busy(path: str, holder: Optional[Dict[str, Any]]) -> OrchError:
 
 
 def _is_gone(path: str, own: str, holder: Optional[Dict[str, Any]], expiry: float) -> bool:
-    if holder and holder.get("host") == host.name():
+    if holder and (holder.get("host"), holder.get("machine", machine())) == (host.name(), machine()):
         same_boot = holder.get("boot_id") == host.boot_id()
         return not (same_boot and host.is_alive(int(holder["pid"]), holder.get("start_time")))
     return _age(path, own) > expiry
@@ -137,8 +138,8 @@ def _release(path: str, mine: str, token: str) -> None:
 
 def _identity(token: str) -> Dict[str, Any]:
     pid = os.getpid()
-    place = {"host": host.name(), "boot_id": host.boot_id(), "pid": pid, "start_time": host.start_time(pid)}
-    return {**place, "token": token}
+    place = {"host": host.name(), "machine": machine(), "boot_id": host.boot_id()}
+    return {**place, "pid": pid, "start_time": host.start_time(pid), "token": token}
 
 
 def _owner_file(path: str) -> str:

@@ -14,6 +14,7 @@ from lumber import age, look, names, park
 
 from jobs import host as machine
 from jobs.aside import aside, dead
+from jobs.host_identity import machine as identity
 from jobs.moves import weigh
 
 # --- Checkpoints -----------------------------------------------------------------------------------------------------
@@ -196,7 +197,9 @@ def test_another_host_proves_nothing(host: LocalHost) -> None:
     gone = name.replace("~" + str(os.getpid()) + "~", "~4194304~")
     assert dead(gone)
     assert not dead(gone.replace(machine.name() + "~", "x" + machine.name() + "~"))
-    assert "earlier boot" in dead(name.replace(machine.boot_id(), "0" * 8 + machine.boot_id()[8:]))
+    earlier = name.replace(machine.boot_id(), "0" * 8 + machine.boot_id()[8:])
+    assert "earlier boot" in dead(earlier)
+    assert not dead(earlier.replace("~m" + identity(), "~m" + "0" * 16)), "another machine may bear our name"
 
 
 def test_a_file_with_another_name_elsewhere_frees_nothing(tmp_path: Path) -> None:

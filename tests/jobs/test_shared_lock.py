@@ -100,6 +100,17 @@ def test_a_holder_before_the_last_boot_is_gone(tmp_path: Path) -> None:
         pass
 
 
+def test_another_machine_of_our_name_is_judged_by_age(tmp_path: Path) -> None:
+    """Injected: two machines with one name; its boot is another one, and no process here has its number."""
+    lock = tmp_path / "lock"
+    lock.mkdir()
+    about = {"host": host.name(), "machine": "0" * 16, "boot_id": "another", "pid": 1, "start_time": 1, "token": "t"}
+    (lock / "owner.json").write_text(json.dumps(about))
+    with pytest.raises(OrchError, match="process 1 on"), shared_lock(str(lock), wait=0.1):
+        pass
+    assert (owner(str(lock)) or {})["machine"] == "0" * 16
+
+
 def test_a_missing_folder_is_named(tmp_path: Path) -> None:
     with pytest.raises(DiskError, match="cannot write"), shared_lock(str(tmp_path / "none/lock")):
         pass
