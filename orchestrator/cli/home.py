@@ -32,7 +32,7 @@ def add_arguments(parser: Parser) -> None:
     )
     adopt = parser.add_verb(
         "adopt",
-        "Take the home that stands there: it was moved, restored, or is a copy that shall be a home of its own",
+        "Take the home that stands there: it was moved, restored, or is a copy that becomes a home of its own",
         "orch home adopt",
     )
     for verb in (new, adopt):
