@@ -65,6 +65,7 @@ bench: env ## the budgets, with peers in the same run (PEERS=no leaves them out)
 	@$(BIN)/python benchmarks/bench_jobs.py $(if $(filter no,$(PEERS)),,--with-peers)
 	@$(BIN)/python benchmarks/bench_cli.py
 	@$(BIN)/python benchmarks/bench_index.py $(if $(filter no,$(PEERS)),,--with-peers)
+	@$(BIN)/python benchmarks/bench_scale.py
 	@$(BIN)/python benchmarks/bench_hosts.py
 	@$(BIN)/python benchmarks/bench_fleet.py
 	@$(BIN)/python benchmarks/bench_slurm.py

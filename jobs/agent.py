@@ -369,6 +369,7 @@ def serve(source: BinaryIO, sink: BinaryIO, ahead: bytes = b"") -> None:
             for frame in _answer(agent, request):
                 sink.write(answer(int(request.get("id", 0)), frame))
                 sink.flush()
+                del frame  # else it is kept while the next one is made
 
 
 def _answer(agent: Agent, request: Dict[str, Any]) -> Iterator[Reply]:

@@ -19,7 +19,7 @@ from .waits import Waits
 
 CHUNK = 200  # reports in one frame
 EVENT = 150  # bytes of one event, about
-HEAVY = 20000  # events and rows of scores after which a frame is sent: some 3 MB
+HEAVY = 5000  # events and rows of scores after which a frame is sent: some 1 MB, and as objects ten times as much
 
 Wanted = Optional[FrozenSet[str]]  # names of sweeps; None: all
 
@@ -124,7 +124,8 @@ class Collector:
         weight = 0
         for report in self.reports(sweeps):
             batch.append(report)
-            weight += len(report["events"]) + len(report["cases"] or ()) + _documents(report)
+            weight += max(len(report["events"]), report.pop("bytes", 0) // EVENT)
+            weight += len(report["cases"] or ()) + _documents(report)
             if len(batch) == CHUNK or weight >= HEAVY:
                 yield batch
                 batch, weight = [], 0
@@ -207,11 +208,12 @@ class Collector:
         before = self.known.get(key, Known(0, False))
         unread, final, damaged = before.offset == 0, verdict.state in ENDED, 0  # unread: perhaps known from the queue
         for lines in _pieces(folder, before.offset):
+            size = lines.offset - self.known.get(key, before).offset
             damaged += lines.damaged
             whole = not lines.more
             now = verdict if whole or not final else Verdict(RUNNING, "it has ended; its events are still to be read")
             report = self._report(key, job if unread else None, now)
-            report.update(host=machine, events=lines.events, offset=lines.offset)
+            report.update(host=machine, events=lines.events, offset=lines.offset, bytes=size)
             self.known[key] = Known(lines.offset, final and whole)
             if whole:
                 if final and before.offset:  # what earlier looks met counts too

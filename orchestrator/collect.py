@@ -270,9 +270,24 @@ def forget_missing(fleet: Fleet, index: Index, rows: Iterable[JobRow]) -> list[J
     return found
 
 
-def watched_scores(index: Index, sweep: str, metric: str | None) -> dict[str, dict[str, float | None]]:
-    """Return what the results that count say of the value that people watch, by job id."""
-    return (index.scores(sweep, f"val_{metric}") or index.scores(sweep, metric)) if metric else {}
+def watched_scores(index: Index, metrics: Mapping[str, str | None]) -> dict[str, dict[str, dict[str, float | None]]]:
+    """Return what the results that count say of the value that people watch: sweep -> job id -> name -> value.
+
+    Parameters
+    ----------
+    metrics:
+        Of each sweep the metric that is watched: `val_<metric>` where a result has it, else the metric itself.
+    """
+    watched = {sweep: metric for sweep, metric in metrics.items() if metric}
+    keys = {key for metric in watched.values() for key in (metric, f"val_{metric}")}
+    found = index.scores_of(watched, keys) if watched else {}
+    return {
+        sweep: _of(scores, f"val_{watched[sweep]}") or _of(scores, watched[sweep]) for sweep, scores in found.items()
+    }
+
+
+def _of(scores: Mapping[str, Mapping[str, float | None]], key: str) -> dict[str, dict[str, float | None]]:
+    return {job: {key: values[key]} for job, values in scores.items() if key in values}
 
 
 def _spans(reports: list[dict[str, Any]]) -> Iterator[tuple[str, float]]:

@@ -64,8 +64,8 @@ class Monitor:
         for host in self._fleet.revive():
             self._back.append(f"{host} answers again")
         self._spans.update(refresh(self._fleet, self._index, [self._sweep]).spans)
-        rows, scores = self._index.jobs(self._sweep), watched_scores(self._index, self._sweep, self._metric)
-        return progress.measure(rows, self._metric, self._spans, self._steps, scores)
+        rows, scores = self._index.jobs(self._sweep), watched_scores(self._index, {self._sweep: self._metric})
+        return progress.measure(rows, self._metric, self._spans, self._steps, scores.get(self._sweep))
 
     def follow(self, out: Output) -> Progress:
         """Show the progress until the sweep is over; return the last one."""

@@ -117,8 +117,16 @@ def _best(
     rows: Sequence[JobRow], metric: str | None, scores: Mapping[str, Mapping[str, float | None]]
 ) -> tuple[float, str] | None:
     """Return the highest value, of results and of newest steps, and its job's label, or None."""
-    known = ((shown_value({**row.values, **scores.get(row.id, {})}, metric), row.label) for row in rows)
+    if metric is None:
+        return None
+    known = ((_shown(row, metric, scores.get(row.id, {})), row.label) for row in rows)
     return max(((value, label) for value, label in known if value is not None), default=None)
+
+
+def _shown(row: JobRow, metric: str, scores: Mapping[str, float | None]) -> float | None:
+    """Return a job's watched value; the newest step is parsed only where the result does not decide."""
+    decided = isinstance(scores.get(f"val_{metric}"), int | float)
+    return shown_value({**({} if decided else row.values), **scores}, metric)
 
 
 def shown_value(values: Mapping[str, Any], metric: str | None) -> float | None:

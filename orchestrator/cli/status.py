@@ -12,7 +12,7 @@ from jobs.state import RUNNING, UNREACHABLE
 from ..collect import fresh_index, known_index, watched_scores
 from ..config import Settings
 from ..naming import Names
-from ..progress import ORDER, counts_text, duration, measure, reasons, shown_name, shown_value
+from ..progress import ORDER, Progress, counts_text, duration, measure, reasons, shown_name, shown_value
 from ..store import Index, JobRow, SweepRow
 from ..versions import split_version
 from ..words import counted, listed
@@ -66,28 +66,30 @@ def _show(index: Index, names: Names, args: Namespace, out: Output) -> None:
         title, number = split_version(args.sweep or "")
         asked = [names.find(title)] if args.sweep else list(names.rows)
         full = asked if args.sweep or args.all else names.nearest()
-        rows = {row.name: index.jobs(row.name) for row in (asked if out.json_mode else full)}
+        rows = index.jobs_of(row.name for row in (asked if out.json_mode else full))
         if number is not None:
             jobs = whole_sweep(index, names, args.sweep)
             rows[asked[0].name] = [job._replace(position=place) for place, job in enumerate(jobs)]
         seen = max(index.hosts_seen().values(), default=None)
-    out.json({"as_of": seen, "sweeps": [_as_json(row, rows[row.name]) for row in asked if row.name in rows]})
+        metrics = {row.name: row.record.get("metric") for row in full}
+        scores = {} if out.json_mode else watched_scores(index, metrics)
     if out.json_mode:
+        out.json({"as_of": seen, "sweeps": [_as_json(row, rows[row.name]) for row in asked]})
         return
     if not asked:
         out.note("No sweep has run yet.")
         out.next("orch demo, or orch init DATA_FOLDER")
     for row in full:
-        _print(index, names, row, rows[row.name], args.jobs, out)
+        now = measure(rows[row.name], metrics[row.name], {}, scores=scores.get(row.name))
+        _print(names, row, rows[row.name], now, args.jobs, out)
     shown = {row.name for row in full}
     _others(index, names, [row for row in asked if row.name not in shown], out)
     if seen is not None:
         out.note(f"as of {time.strftime('%H:%M:%S', time.localtime(seen))} ({duration(time.time() - seen)} ago)")
 
 
-def _print(index: Index, names: Names, row: SweepRow, jobs: list[JobRow], every: bool, out: Output) -> None:
+def _print(names: Names, row: SweepRow, jobs: list[JobRow], now: Progress, every: bool, out: Output) -> None:
     metric = row.record.get("metric")
-    now = measure(jobs, metric, {}, scores=watched_scores(index, row.name, metric))
     best = f"   best {shown_name(metric)} {now.best[0]:.3f} ({now.best[1]})" if now.best else ""
     whose = "" if row.mine else f" ({row.login}'s)"
     out.result(f"{names.word(row)}{whose}  {now.total} jobs: {counts_text(now.counts)}{best}")

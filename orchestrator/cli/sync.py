@@ -30,7 +30,7 @@ def run(args: Namespace, settings: Settings, out: Output) -> int:
     with own_index(settings) as index, Fleet.open(settings, every_host(settings), create=False) as fleet:
         refresh(fleet, index)
         words = Names.of(index, settings).words()
-        counts = {name: dict(measure(index.jobs(name), None, {}).counts) for name in words}
+        counts = {name: dict(measure(jobs, None, {}).counts) for name, jobs in index.jobs_of(words).items()}
     said = dict.fromkeys(fleet.contacts, "asked") | {name: error.message for name, error in fleet.silent.items()}
     out.json({"hosts": said, "sweeps": counts})
     for name, states in counts.items():

@@ -164,7 +164,14 @@ class Index:
 
     def jobs(self, sweep: str | None = None) -> list[JobRow]:
         """Return the jobs of one sweep, or of all, in the order of their sweep."""
-        return self._read(lambda connection: status.jobs(connection, sweep))
+        return self._read(lambda connection: status.jobs(connection, None if sweep is None else [sweep]))
+
+    def jobs_of(self, sweeps: Iterable[str]) -> dict[str, list[JobRow]]:
+        """Return the jobs of each of several sweeps, in one query."""
+        found: dict[str, list[JobRow]] = {sweep: [] for sweep in sweeps}
+        for row in self._read(lambda connection: status.jobs(connection, found)):
+            found[row.sweep].append(row)
+        return found
 
     def job(self, sweep: str, text: str) -> JobRow:
         """Return the job of a sweep with that id, label, or beginning of its id.
@@ -225,6 +232,10 @@ class Index:
     def scores(self, sweep: str, key: str | None = None) -> dict[str, dict[str, float | None]]:
         """Return the numbers of the results that count: job id -> name -> value (None: undefined)."""
         return self._read(lambda connection: status.scores(connection, sweep, key))
+
+    def scores_of(self, sweeps: Iterable[str], keys: Iterable[str]) -> dict[str, dict[str, dict[str, float | None]]]:
+        """Return some of these numbers of several sweeps, in one query: sweep -> job id -> name -> value."""
+        return self._read(lambda connection: status.scores_of(connection, sweeps, keys))
 
     def spans(self) -> list[Span]:
         """Return how long the jobs took that are done, oldest first."""

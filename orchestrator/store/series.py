@@ -9,7 +9,7 @@ import math
 import sqlite3
 import sys
 from array import array
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby, pairwise, repeat
 from operator import itemgetter
 
@@ -18,16 +18,17 @@ from .rows import Curve
 Columns = dict[int, tuple[list[int], list[float]]]  # key id -> steps and values, equally long
 
 _INSERT = "INSERT OR REPLACE INTO metric VALUES (?, ?, ?, ?)"
+_COLUMN = "SELECT step, value FROM metric WHERE attempt_id = ? AND key_id = ? ORDER BY step"
 _PACK = "INSERT OR REPLACE INTO series VALUES (?, ?, ?, ?, ?)"
 
 
-def pack(steps: list[int], values: list[float]) -> tuple[int, bytes | None, bytes]:
+def pack(steps: Sequence[int], values: Sequence[float]) -> tuple[int, bytes | None, bytes]:
     """Return first step, packed steps (None when they are consecutive) and packed values.
 
     A step that comes twice keeps its last value; steps come out rising.
     """
-    first, count = steps[0], len(steps)
-    consecutive = steps == list(range(first, first + count))
+    first, last = steps[0], steps[0] + len(steps) - 1
+    consecutive = steps[-1] == last and array("q", steps) == array("q", range(first, last + 1))
     if not consecutive and any(a >= b for a, b in pairwise(steps)):
         unique = dict(zip(steps, values, strict=True))
         return pack(sorted(unique), [unique[step] for step in sorted(unique)])
@@ -55,11 +56,10 @@ def add(connection: sqlite3.Connection, attempt: int, columns: Columns, final: b
 
 def compact(connection: sqlite3.Connection, attempt: int) -> None:
     """Turn the narrow rows of an ended attempt into packed series."""
-    found = connection.execute(
-        "SELECT key_id, step, value FROM metric WHERE attempt_id = ? ORDER BY key_id, step", (attempt,)
-    ).fetchall()
-    if found:
-        connection.executemany(_PACK, _packed(attempt, _columns(found)))
+    keys = connection.execute("SELECT DISTINCT key_id FROM metric WHERE attempt_id = ?", (attempt,)).fetchall()
+    for (key,) in keys:
+        connection.execute(_PACK, (attempt, key, *pack(*_column(connection, attempt, key))))
+    if keys:
         connection.execute("DELETE FROM metric WHERE attempt_id = ?", (attempt,))
 
 
@@ -91,13 +91,13 @@ def _packed(attempt: int, columns: Columns) -> Iterator[tuple[int, int, int, byt
         yield (attempt, key, *pack(steps, values))
 
 
-def _columns(rows: list[tuple[int, int, float | None]]) -> Columns:
-    columns: Columns = {}
-    for key, step, value in rows:
-        steps, values = columns.setdefault(key, ([], []))
+def _column(connection: sqlite3.Connection, attempt: int, key: int) -> tuple[array[int], array[float]]:
+    """Return one metric's narrow rows; as they come into arrays, for there may be a million of them."""
+    steps, values = array("q"), array("d")
+    for step, value in connection.execute(_COLUMN, (attempt, key)):
         steps.append(step)
         values.append(math.nan if value is None else value)
-    return columns
+    return steps, values
 
 
 def _bytes(values: array[int] | array[float]) -> bytes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from collections.abc import Iterable
 from typing import Any
 
 from . import series
@@ -42,6 +43,12 @@ SELECT s.name, j.uid, a.number, CASE WHEN a.offset OR a.final OR a.state != 'unr
 FROM attempt a JOIN job j ON j.id = a.job_id JOIN sweep s ON s.id = j.sweep_id
 """
 
+_SCORES_OF = """
+SELECT s.name, j.uid, k.name, v.value FROM sweep s JOIN job j ON j.sweep_id = s.id
+JOIN score v ON v.attempt_id = j.counted_id JOIN key k ON k.id = v.key_id
+WHERE s.name IN (SELECT value FROM json_each(?)) AND k.name IN (SELECT value FROM json_each(?))
+"""
+
 _SCORES = """
 SELECT j.uid, k.name, v.value FROM job j JOIN sweep s ON s.id = j.sweep_id
 JOIN score v ON v.attempt_id = j.counted_id JOIN key k ON k.id = v.key_id
@@ -76,9 +83,10 @@ _SERIES = f"SELECT attempt_id, key_id, first, steps, data FROM series JOIN ({_OW
 _NARROW = f"SELECT attempt_id, key_id, step, value FROM ({_OWNERS}) o CROSS JOIN metric ON attempt_id = o.id"
 
 
-def jobs(connection: sqlite3.Connection, sweep: str | None = None) -> list[JobRow]:
-    """Return the jobs of one sweep, or of all, in the order of their sweep."""
-    only, asked = ("", ()) if sweep is None else ("WHERE s.name = ?", (sweep,))  # one sweep is found by its key
+def jobs(connection: sqlite3.Connection, sweeps: Iterable[str] | None = None) -> list[JobRow]:
+    """Return the jobs of some sweeps, or of all, in the order of their sweep."""
+    only = "" if sweeps is None else "WHERE s.name IN (SELECT value FROM json_each(?))"  # they are found by their key
+    asked = () if sweeps is None else (json.dumps(list(sweeps)),)
     rows = connection.execute(_JOBS.format(only), asked).fetchall()
     names = json.loads(f"[{','.join(row[3] for row in rows)}]")  # one parse of 1,000 texts: three times as fast
     return [JobRow._make((*row[:3], name, *row[4:])) for row, name in zip(rows, names, strict=True)]
@@ -135,6 +143,17 @@ def scores(connection: sqlite3.Connection, sweep: str, key: str | None = None) -
     found: dict[str, dict[str, float | None]] = {}
     for uid, name, value in connection.execute(_SCORES, (sweep, key, key)):
         found.setdefault(uid, {})[name] = value
+    return found
+
+
+def scores_of(
+    connection: sqlite3.Connection, sweeps: Iterable[str], keys: Iterable[str]
+) -> dict[str, dict[str, dict[str, float | None]]]:
+    """Return some numbers of several sweeps in one query: sweep -> job -> name -> value (None: undefined)."""
+    found: dict[str, dict[str, dict[str, float | None]]] = {}
+    asked = (json.dumps(list(sweeps)), json.dumps(list(keys)))
+    for sweep, uid, name, value in connection.execute(_SCORES_OF, asked):
+        found.setdefault(sweep, {}).setdefault(uid, {})[name] = value
     return found
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import stat
 from pathlib import Path
 from typing import Any
@@ -241,3 +242,25 @@ def test_a_look_that_broke_off_is_told_again(host: LocalHost) -> None:
         host.collect()
     loop.unlink()
     assert host.state(job) == "done"
+
+
+LINE = {"t": 1.0, "kind": "metrics", "values": dict.fromkeys(("loss", "dice", "val_loss", "val_dice", "lr"), 0.123456)}
+
+
+@pytest.mark.parametrize(("lines", "more"), [(50_000, ""), (40, "x" * 400_000)], ids=["many", "long"])
+def test_what_a_long_training_has_logged_comes_in_bounded_frames(host: LocalHost, lines: int, more: str) -> None:
+    """10 to 16 MB of events of one job, of which no index knows; the agent's memory does not grow with them."""
+    job = host.job("long", ("/bin/true",))
+    host.submit(job)
+    until(lambda: read_exit(host.folder(job), host.local) is not None)
+    before = set(host.agents())
+    with Path(host.folder(job).events).open("w") as file:
+        for seq in range(lines):
+            file.write(json.dumps({"seq": seq, "step": seq, **LINE, "more": more}) + "\n")
+    with host.connect() as wire:
+        (agent,) = set(host.agents()) - before
+        _, *chunks = wire.stream("collect")
+        status = Path(f"/proc/{agent}/status").read_text()
+    assert sum(len(report["events"]) for chunk in chunks for report in chunk) == lines
+    assert max(len(json.dumps(chunk)) for chunk in chunks) < 3 << 19
+    assert int(re.findall(r"VmHWM:\s+(\d+) kB", status)[0]) < 60_000

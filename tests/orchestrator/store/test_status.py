@@ -1,10 +1,16 @@
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from orchestrator.cli.output import Output
+from orchestrator.cli.status import _show
 from orchestrator.config import Settings
 from orchestrator.naming import Names
 from orchestrator.store import Index
@@ -48,37 +54,46 @@ def _many(index: Index, count: int) -> None:
     for number in range(count):
         project = {"id": f"p{number}", "declared": False, "name": "liver", "folders": [f"/nowhere/{number}"]}
         cells = [{"id": f"{number:08}{job:08}", "label": f"n={job}", "names": {"n": job}} for job in range(10)]
-        about = {"title": "augmentations", "project": project, "created": "2026-01-01T00:00:00Z"}
+        about = {"title": "augmentations", "project": project, "created": "2026-01-01T00:00:00Z", "metric": "dice"}
         index.record_sweep({"contract": 1, "name": f"s{number}", "cells": cells, **about})
 
 
-def _effort(index: Index) -> tuple[int, int]:
-    """Steps of SQLite's machine (in hundreds) and calls in Python that showing every sweep once takes."""
-    steps, calls = [0], [0]
+def _effort(index: Index) -> tuple[int, int, int, int]:
+    """What `orch status` of all takes: queries, files opened, steps of SQLite (in hundreds), calls in Python."""
+    steps, calls, opened = [0], [0], [0]
+    queries: list[str] = []
 
     def step() -> None:
         steps[0] += 1
 
     def call(frame: object, event: str, argument: object) -> None:
         calls[0] += event == "call"
+        opened[0] += event == "c_call" and argument in (open, os.open)
 
     index._connection.set_progress_handler(step, 100)
+    index._connection.set_trace_callback(queries.append)
     sys.setprofile(call)
     try:
         names = Names.of(index, Settings({}, {}, Path("/")))
-        shown = {names.word(row): index.jobs(row.name) for row in names.nearest()}
+        _show(index, names, Namespace(sweep=None, all=True, jobs=False), Output())
     finally:
         sys.setprofile(None)
+        index._connection.set_trace_callback(None)
         index._connection.set_progress_handler(None, 0)
-    assert sum(map(len, shown.values())) == 10 * len(names.rows)
-    return steps[0], calls[0]
+    return len(queries), opened[0], steps[0], calls[0]
 
 
-def test_showing_all_sweeps_costs_as_many_times_more_as_there_are_more(index: Index) -> None:
-    """No clock: the steps of SQLite and the calls in Python; all sweeps have one title in projects of one name."""
+def test_showing_all_sweeps_costs_as_many_times_more_as_there_are_more(
+    index: Index, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """No clock: queries and files are as many; steps of SQLite and calls in Python grow as the sweeps do.
+
+    All sweeps have one title, in projects of one name.
+    """
     _many(index, 20)
     few = _effort(index)
     _many(index, 160)
     many = _effort(index)
-    assert many[0] <= 8 * 1.5 * few[0]
-    assert many[1] <= 8 * 1.5 * few[1]
+    assert capsys.readouterr().out.count("10 jobs: 10 planned") == 20 + 160
+    assert many[:2] == few[:2] and few[0] < 20
+    assert all(after <= 8 * 1.5 * before for after, before in zip(many[2:], few[2:], strict=True))
