@@ -3,8 +3,8 @@
 Method. Sweeps: one real sweep of 20 jobs with results is run, its record and its run folders are copied under 299 other
 names, and each command is run in a home of the one and in a home of all; the median of each counts. Both homes have
 their index already, so that `--refresh` finds nothing new; `first look` is the sync that fills it. The job that logs
-has a run folder of its own making, with an events file of one line an epoch as the trainer writes it. Memory is VmHWM of
-the agent (a child process, asked over the wire) and the largest resident set of the command on the laptop's side.
+has a run folder of its own making, with an events file of one line an epoch as the trainer writes it. Memory is VmHWM
+of the agent (a child process, asked over the wire) and the largest resident set of the command on the laptop's side.
 
     python benchmarks/bench_scale.py
 """
