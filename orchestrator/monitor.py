@@ -6,6 +6,8 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from jobs.visible import visible
+
 from . import progress
 from .cli.output import Output
 from .collect import refresh, watched_scores
@@ -146,7 +148,8 @@ class Monitor:
         listed = [*(self._running(row) for row in now.running), *(_trouble(row) for row in now.troubled)]
         listed += [f"  {line}" for line in progress.reasons(now.waits)]
         more = len(listed) - MOST_ROWS
-        return [*head, *listed[:MOST_ROWS], *([f"  … {more} more"] if more > 0 else [])]
+        shown = [*head, *listed[:MOST_ROWS], *([f"  … {more} more"] if more > 0 else [])]
+        return [visible(line).replace("\n", " ") for line in shown]  # labels and reasons come from elsewhere
 
     def _running(self, row: JobRow) -> str:
         parts = [f"  running      {row.label}"]

@@ -11,6 +11,7 @@ from typing import Any
 from jobs import host as machine
 from jobs.errors import Findings
 from jobs.folder import Home
+from jobs.visible import visible
 
 from .. import copying, datasets, rsyncing
 from ..config import Settings
@@ -158,5 +159,5 @@ def bar(out: Output, title: str, total: int) -> Iterator[copying.Progress]:
     text = TextColumn("{task.description}", markup=False)
     shape = (text, BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
     with Progress(*shape, console=out.console(), transient=True) as shown:
-        task = shown.add_task(title, total=total)
+        task = shown.add_task(visible(title), total=total)
         yield lambda count: shown.update(task, advance=count)

@@ -8,6 +8,8 @@ from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING
 
+from jobs.visible import visible
+
 from .output import Output
 
 if TYPE_CHECKING:
@@ -74,7 +76,7 @@ class StepLines:
         return f"{host}: " if len(self._hosts) > 1 else ""
 
     def _line(self, host: str, text: str) -> str:
-        return f"{host:<{self._widest}}  {text}"
+        return f"{host:<{self._widest}}  {visible(text)}"  # rich passes escape sequences on
 
 
 def _display(out: Output) -> Progress:

@@ -50,3 +50,14 @@ def test_a_long_list_is_cut(ground: Ground, settings: Settings) -> None:
     assert len(lines) == 1 + 8 + 1
     assert lines[-1] == "  … 4 more"
     assert lines[0].startswith("▇" * 24)
+
+
+def test_what_a_program_says_of_itself_stays_text(ground: Ground, settings: Settings) -> None:
+    """Injected: a failing program whose last words clear the screen, turn the line round and begin another one."""
+    ground.sweep("s", "printf 'bad \\033[2J\\342\\200\\256 end\\n'; exit 1")
+    assert ground.orch("sweep", "s").code == 1
+    with fresh_index(settings) as (fleet, index):
+        monitor = Monitor(fleet, index, "s", None)
+        lines = monitor.lines(monitor.look())
+    assert any("bad " in line for line in lines), lines
+    assert all(line.isprintable() for line in lines), lines
