@@ -26,7 +26,12 @@ _LIMIT = 1 << 63  # SQLite's integers have 64 bits
 _OF_SQLITE = (sqlite3.DataError, sqlite3.IntegrityError, sqlite3.InterfaceError, sqlite3.ProgrammingError)
 ODD = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError, *_OF_SQLITE)
 MOST_ATTEMPTS = 1 << 31
+MOST_NAMES = 1000  # of one attempt's metrics: each becomes a column of tables; and of the values in its result
+_MANY_NAMES = 100  # in one piece of events: then it is looked up how many there are already
 WORDS = 300  # characters of a label, and of why a report is damaged
+
+
+Named = dict[str, tuple[list[int], list[float]]]  # steps and values by metric
 
 
 class Batch:
@@ -75,8 +80,7 @@ class Batch:
         if offset >= attempt.offset:
             attempt.judge(report, state, final)
         attempt.store_files(report)
-        self._result(attempt, report.get("result"))
-        self._cases(attempt, report.get("cases"))
+        self._results(attempt, report)
         if offset > attempt.offset:
             self._events(attempt, report.get("events") or [], final)
             attempt.read_to(offset)
@@ -106,40 +110,48 @@ class Batch:
             found = self._keys[name] = int(row[0])
         return found
 
-    def _result(self, attempt: Attempt, result: Mapping[str, Any] | None) -> None:
-        values = (result or {}).get("values")
-        if not isinstance(values, Mapping):
-            return
-        rows = [
-            (attempt.id, self._key(name), value)
+    def _results(self, attempt: Attempt, report: Mapping[str, Any]) -> None:
+        """Take in what the program handed in, and remember what of it is not kept."""
+        values, cases = (report.get("result") or {}).get("values"), report.get("cases")
+        told = [self._values(attempt, values)] if isinstance(values, Mapping) else []
+        told += [] if cases is None else [self._cases(attempt, cases)]
+        if told:
+            attempt.damaged("; ".join(filter(None, told)))
+
+    def _values(self, attempt: Attempt, values: Mapping[str, Any]) -> str:
+        numbers = [
+            (name, value)
             for name, value in values.items()
             if value is None or (isinstance(value, int | float) and not isinstance(value, bool))
         ]
+        rows = [(attempt.id, self._key(name), value) for name, value in numbers[:MOST_NAMES]]
         self._connection.execute("DELETE FROM score WHERE attempt_id = ?", (attempt.id,))
         self._connection.executemany("INSERT INTO score VALUES (?, ?, ?)", rows)
         self.rows += len(rows)
+        return (
+            f"{len(numbers):,} values in result.json, of which {MOST_NAMES:,} are kept" if numbers[MOST_NAMES:] else ""
+        )
 
-    def _cases(self, attempt: Attempt, cases: Iterable[Any] | None) -> None:
-        if cases is None:
-            return
+    def _cases(self, attempt: Attempt, cases: Iterable[Any]) -> str:
         whole = list(cases)
         rows = [_case(attempt.id, case) for case in whole if isinstance(case, Mapping) and case.get("case")]
         self._connection.execute("DELETE FROM case_score WHERE attempt_id = ?", (attempt.id,))
         self._connection.executemany("INSERT OR REPLACE INTO case_score VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
-        attempt.damaged(f"{len(whole) - len(rows)} unreadable rows in cases.json" if len(rows) < len(whole) else "")
         self.rows += len(rows)
+        return f"{len(whole) - len(rows)} unreadable rows in cases.json" if len(rows) < len(whole) else ""
 
     def _events(self, attempt: Attempt, events: list[Mapping[str, Any]], final: bool) -> None:
-        columns, others, latest = self._split(attempt.id, events)
+        named, others, latest = self._split(attempt.id, events)
+        columns = {self._key(name): pair for name, pair in self._kept(attempt, named).items()}
         self._connection.executemany("INSERT OR REPLACE INTO event VALUES (?, ?, ?, ?, ?)", others)
         self.rows += len(others) + series.add(self._connection, attempt.id, columns, final)
         attempt.went_on(events, latest)
 
     def _split(
         self, attempt: int, events: list[Mapping[str, Any]]
-    ) -> tuple[series.Columns, list[tuple[Any, ...]], Mapping[str, Any] | None]:
-        """Return metric values by key, rows of other events, and the newest metrics event."""
-        named: dict[str, tuple[list[int], list[float]]] = {}
+    ) -> tuple[Named, list[tuple[Any, ...]], Mapping[str, Any] | None]:
+        """Return metric values by name, rows of other events, and the newest metrics event."""
+        named: Named = {}
         others: list[tuple[Any, ...]] = []
         latest = None
         for event in events:
@@ -147,7 +159,18 @@ class Batch:
                 others.append(_event(attempt, event))
             elif _metrics(event, named):
                 latest = event
-        return {self._key(name): pair for name, pair in named.items()}, others, latest
+        return named, others, latest
+
+    def _kept(self, attempt: Attempt, named: Named) -> Named:
+        """Return these metrics without those beyond the limit: a program may make up names without end."""
+        if len(named) <= _MANY_NAMES:
+            return named
+        known = set(series.names(self._connection, attempt.id))
+        fresh = [name for name in named if name not in known]
+        beyond = set(fresh[max(0, MOST_NAMES - len(known)) :])
+        if beyond:
+            attempt.damaged(f"more than {MOST_NAMES:,} names of metrics in events.jsonl, of which as many are kept")
+        return {name: pair for name, pair in named.items() if name not in beyond}
 
 
 def ingest(connection: sqlite3.Connection, reports: Iterable[Mapping[str, Any]]) -> int:
@@ -199,7 +222,7 @@ def _columns(names: Any) -> dict[str, Any]:
     return {str(key): value for key, value in names.items() if isinstance(value, str | int | float | None)}
 
 
-def _metrics(event: Mapping[str, Any], named: dict[str, tuple[list[int], list[float]]]) -> bool:
+def _metrics(event: Mapping[str, Any], named: Named) -> bool:
     """Sort one metrics event's values into columns; an event that breaks the contract is left out (False)."""
     step, values = event.get("step"), event.get("values")
     if type(step) is float and step.is_integer():

@@ -19,6 +19,8 @@ Columns = dict[int, tuple[list[int], list[float]]]  # key id -> steps and values
 
 _INSERT = "INSERT OR REPLACE INTO metric VALUES (?, ?, ?, ?)"
 _COLUMN = "SELECT step, value FROM metric WHERE attempt_id = ? AND key_id = ? ORDER BY step"
+_NAMES = """SELECT name FROM key WHERE id IN
+(SELECT key_id FROM metric WHERE attempt_id = ? UNION SELECT key_id FROM series WHERE attempt_id = ?)"""
 _PACK = "INSERT OR REPLACE INTO series VALUES (?, ?, ?, ?, ?)"
 
 
@@ -52,6 +54,12 @@ def add(connection: sqlite3.Connection, attempt: int, columns: Columns, final: b
         for key, (steps, values) in columns.items():
             connection.executemany(_INSERT, zip(repeat(attempt), repeat(key), steps, values))
     return sum(len(steps) for steps, _ in columns.values())
+
+
+def names(connection: sqlite3.Connection, attempt: int) -> Iterator[str]:
+    """Yield the names of an attempt's metrics."""
+    rows = connection.execute(_NAMES, (attempt, attempt))
+    return (str(name) for (name,) in rows)
 
 
 def compact(connection: sqlite3.Connection, attempt: int) -> None:

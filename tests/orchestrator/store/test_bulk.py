@@ -177,3 +177,23 @@ def test_a_report_that_the_tables_refuse_hides_no_other(index: Index, report: Ma
     rows = {row.id: row for row in index.jobs()}
     assert {key: row.state for key, row in rows.items()} == {A: "done", B: "unreachable", "c" * 16: "done"}
     assert "damaged run folder" in rows[B].warning and "cannot be understood" in rows[B].reason
+
+
+def test_values_without_end_are_cut_and_told(index: Index, report: Make) -> None:
+    """Injected: a result of 100,000 values, once. Kept: the first 1,000; the other attempt's are as they were."""
+    many = {"values": {f"v{number}": 1.0 for number in range(100_000)}}
+    index.ingest([report(A, 1, "done", result=many), report("b" * 16, 1, "done", result={"values": {"dice": 0.9}})])
+    scores = index.scores("demo")
+    assert list(scores[A]) == [f"v{number}" for number in range(1000)] and scores["b" * 16] == {"dice": 0.9}
+    warned = {row.id: row.warning for row in index.jobs("demo")}
+    assert warned == {A: "100,000 values in result.json, of which 1,000 are kept", "b" * 16: ""}
+
+
+def test_names_without_end_are_cut_and_told(index: Index, report: Make, metrics: Make) -> None:
+    """Injected: 30,000 names of metrics in three pieces. Kept: 1,000; one that was kept goes on."""
+    for piece in range(3):
+        fresh = {f"m{piece}_{number}": 1.0 for number in range(10_000)}
+        index.ingest([report(events=[metrics(piece, piece, loss=0.5, **fresh)], offset=piece + 1)])
+    assert len(values(index, "loss")) == 3
+    assert "more than 1,000 names of metrics in events.jsonl" in index.jobs("demo")[0].warning
+    assert len(index.metrics("demo", A)[A, 1]) == 1000
