@@ -173,12 +173,15 @@ class Wire:
 
     def answer(self, number: int) -> Dict[str, Any]:
         """Wait for the answer to what was posted; raises what `call` raises."""
-        answers = self._answers(number)
+        answers, begun = self._answers(number), self._taken
         while True:
             try:
                 next(answers)
             except StopIteration as stop:
                 return dict(stop.value)
+            if self._taken - begun > frames.QUEUED:
+                answers.close()
+                raise self._nonsense("more than {} bytes before an answer".format(frames.QUEUED))
 
     def _frame(self, verb: str, arguments: Mapping[str, Any], data: Optional[bytes] = None) -> Tuple[bytes, int]:
         self._number += 1
@@ -315,7 +318,8 @@ class Wire:
                         if len(frame) < length:
                             break
                         self._came += length
-                        self._frames.put(frame)
+                        if not self._closed:  # else it is only read so that the other end can leave
+                            self._frames.put(frame)
         except WireError as error:
             self._fault = error
         except (OSError, ValueError):

@@ -6,6 +6,7 @@ import json
 import sys
 import time
 from collections.abc import Iterator
+from itertools import count
 
 BLOCK = b"7" * (1 << 20)
 
@@ -20,6 +21,7 @@ def _framed(text: bytes) -> bytes:
     return b"%d\n%s" % (len(text), text)
 
 
+PIECE = _framed(b'{"id": 1, "chunk": "' + BLOCK + b'"}')
 WHATS: dict[str, Iterator[bytes]] = {
     "announces 100 GB": _endless(b"\n99999999999\n"),
     "a size without end": _endless(b"\n"),
@@ -34,6 +36,7 @@ WHATS: dict[str, Iterator[bytes]] = {
     "an answer that is a list": iter([b"\n", _framed(b'{"id": 1, "ok": [1]}')]),
     "an error that is a text": iter([b"\n", _framed(b'{"id": 1, "error": "no"}')]),
     "an error of odd parts": iter([b"\n", _framed(json.dumps({"id": 1, "error": {"context": [1]}}).encode())]),
+    "pieces without end": (b"\n" * (not number) + PIECE for number in count()),
     "noise without end": _endless(b""),
     "a refusal without end": _endless(b"!"),
     "an identity that is a path": iter(
