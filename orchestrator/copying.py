@@ -275,9 +275,9 @@ def note(home: Home, name: str, record: Mapping[str, Any]) -> None:
 
 
 def remembered(home: Home, name: str) -> dict[str, dict[str, Any]]:
-    """Return what was written down of a data set's copies, by host."""
-    found = (read_json(path) for path in sorted(Path(home.copies(name)).glob("*.json")))
-    return {str(one["host"]): dict(one) for one in found if isinstance(one, dict) and "host" in one}
+    """Return what was written down of a data set's copies, by host; one under another name is none."""
+    found = ((path.stem, read_json(path)) for path in sorted(Path(home.copies(name)).glob("*.json")))
+    return {host: dict(one) for host, one in found if isinstance(one, dict) and one.get("host") == host}
 
 
 def half_forgotten(home: Home) -> list[str]:

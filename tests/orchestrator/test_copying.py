@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import os
 from hashlib import sha256
+from pathlib import Path
 
 import pytest
 from ground import Ground
 
 from jobs.errors import DataError, DiskError
+from jobs.folder import Home
 from orchestrator import copying
 from orchestrator.config import Settings
 from orchestrator.copying import Offer, Sender
@@ -61,3 +63,14 @@ def test_a_file_that_changes_on_its_way_is_refused(ground: Ground) -> None:
         with pytest.raises(DataError, match=r"P07\.nii\.gz changed"):
             Sender(contact, "liver", origin, change).send(offered.due)
     assert list((folder / ".orch/data/liver/files").iterdir()) == []
+
+
+def test_a_record_under_another_name_is_none(tmp_path: Path) -> None:
+    """Injected: in a group's home, records whose host is a path, another host, or no text. Believed: none of them."""
+    home = Home(str(tmp_path))
+    copying.note(home, "liver", {"host": "gpu.lab", "whole": True})
+    folder = Path(home.copies("liver"))
+    for name, host in (("a", "../../../../.ssh/rc"), ("b", "gpu.lab"), ("c", ["c"]), ("d", None)):
+        (folder / f"{name}.json").write_text(json.dumps({"host": host, "forget": True}))
+    assert copying.remembered(home, "liver") == {"gpu.lab": {"host": "gpu.lab", "whole": True}}
+    assert copying.half_forgotten(home) == []
