@@ -13,7 +13,8 @@ from typing import Any, Dict, NamedTuple, Optional, Tuple
 from . import PROTOCOL, READS, __version__, host
 from .atomic import read_json, write_json
 from .errors import ContractError
-from .folder import HostFolder
+from .folder import Home, HostFolder
+from .host_identity import namesake
 from .lease import is_held
 
 LISTED = 2  # from here on the lists name every attempt that begins
@@ -58,10 +59,10 @@ def spoken(local: HostFolder) -> Optional[Spoken]:
     return found or OLDEST
 
 
-def warning(local: HostFolder) -> str:
-    """Say that the living keeper does not fit, with the repair; empty when it does, or there is none."""
+def warning(home: Home, local: HostFolder) -> str:
+    """Say that another machine has our name, or that the living keeper does not fit, with the repair; else empty."""
     found = spoken(local)
-    return "" if found is None or found.fits else "{}; {}".format(_misfit(found), REPAIR)
+    return namesake(home) or ("" if found is None or found.fits else "{}; {}".format(_misfit(found), REPAIR))
 
 
 def require(local: HostFolder) -> None:
