@@ -50,4 +50,4 @@ def run(args: Namespace, settings: Settings, out: Output) -> int:
 
 
 def _watched(sweep: SweepRow) -> tuple[str | None, int | None]:
-    return sweep.record.get("metric"), sweep.record.get("steps")
+    return sweep.metric, sweep.record.get("steps")

@@ -71,7 +71,7 @@ def _show(index: Index, names: Names, args: Namespace, out: Output) -> None:
             jobs = whole_sweep(index, names, args.sweep)
             rows[asked[0].name] = [job._replace(position=place) for place, job in enumerate(jobs)]
         seen = max(index.hosts_seen().values(), default=None)
-        metrics = {row.name: row.record.get("metric") for row in full}
+        metrics = {row.name: row.metric for row in full}
         scores = {} if out.json_mode else watched_scores(index, metrics)
     if out.json_mode:
         out.json({"as_of": seen, "sweeps": [_as_json(row, rows[row.name]) for row in asked]})
@@ -89,7 +89,7 @@ def _show(index: Index, names: Names, args: Namespace, out: Output) -> None:
 
 
 def _print(names: Names, row: SweepRow, jobs: list[JobRow], now: Progress, every: bool, out: Output) -> None:
-    metric = row.record.get("metric")
+    metric = row.metric
     best = f"   best {shown_name(metric)} {now.best[0]:.3f} ({now.best[1]})" if now.best else ""
     whose = "" if row.mine else f" ({row.login}'s)"
     out.result(f"{names.word(row)}{whose}  {now.total} jobs: {counts_text(now.counts)}{best}")
@@ -156,7 +156,7 @@ def _watch(args: Namespace, settings: Settings, out: Output) -> int:
         asked = [names.find(title)] if args.sweep else list(names.rows) if args.all else names.nearest()
         for row in asked:
             if not measure(index.jobs(row.name), None, {}).over:
-                metric, steps = row.record.get("metric"), row.record.get("steps")
+                metric, steps = row.metric, row.record.get("steps")
                 Monitor(fleet, index, row.name, metric, steps, shown=names.word(row)).follow(out)
         refresh(fleet, index)
         _show(index, names, args, out)

@@ -53,6 +53,12 @@ class SweepRow:
         return title if isinstance(title, str) and valid_name(title) else self.name
 
     @property
+    def metric(self) -> str | None:
+        """The value that people watch; None where the record, which is a host's word, names none."""
+        found = self.record.get("metric")
+        return found if isinstance(found, str) else None
+
+    @property
     def project(self) -> Mapping[str, Any]:
         """`{"id", "declared", "name", "folders"}`; empty where none is known."""
         found = self.record.get("project")

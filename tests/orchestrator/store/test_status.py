@@ -97,3 +97,15 @@ def test_showing_all_sweeps_costs_as_many_times_more_as_there_are_more(
     assert capsys.readouterr().out.count("10 jobs: 10 planned") == 20 + 160
     assert many[:2] == few[:2] and few[0] < 20
     assert all(after <= 8 * 1.5 * before for after, before in zip(many[2:], few[2:], strict=True))
+
+
+@pytest.mark.parametrize("metric", [["dice"], {"dice": 1}, 7, True, None])
+def test_a_record_whose_metric_is_no_name_hides_no_other_sweep(
+    index: Index, capsys: pytest.CaptureFixture[str], metric: object
+) -> None:
+    """Injected: one of three records, as a host may tell it. Hidden: nothing."""
+    _many(index, 3)
+    row = index.sweep("s1")
+    index.record_sweep({**row.record, "metric": metric})
+    _effort(index)
+    assert capsys.readouterr().out.count("10 jobs: 10 planned") == 3
