@@ -1,10 +1,11 @@
-"""What many sweeps and long trainings cost: `status`, `sync` and `report` beside 300 sweeps; a million events of a job.
+"""What many sweeps and long trainings cost: `status`, `sync`, `report` beside 300 sweeps; a million events of one job.
 
 Method. Sweeps: one real sweep of 20 jobs with results is run, its record and its run folders are copied under 299 other
-names, and each command is run in a home of the one and in a home of all; the median of each counts. Both homes have
-their index already, so that `--refresh` finds nothing new; `first look` is the sync that fills it. The job that logs
-has a run folder of its own making, with an events file of one line an epoch as the trainer writes it. Memory is VmHWM
-of the agent (a child process, asked over the wire) and the largest resident set of the command on the laptop's side.
+names, and each command is run in a home of the one and in a home of all, in turn; the median of each counts, in wall
+time and in CPU seconds (the better figure where others use the machine). Both homes have their index already, so that
+`--refresh` finds nothing new; `first look` is the sync that fills it. Events: to a job that has ended lines are added
+as the trainer writes them, one an epoch, and the index is deleted. Memory is VmHWM of the agent (a child process) and
+the largest resident set of the command itself, on the laptop's side.
 
     python benchmarks/bench_scale.py
 """
@@ -52,9 +53,10 @@ COMMANDS = {
 
 
 class Cost(NamedTuple):
-    """What one command took: seconds, MB of its own process and of its agent (0: none was seen)."""
+    """What one command took: seconds, CPU seconds, MB of its own process and of its agent (0: none was seen)."""
 
     seconds: float
+    cpu: float
     laptop_mb: float
     agent_mb: float
 
@@ -86,15 +88,16 @@ def _sweeps(place: Path, args: argparse.Namespace) -> None:
     rows = [_row("first look (sync)", [looks[1]], [looks[args.sweeps]])]
     rows += [_row(name, found[name, 1], found[name, args.sweeps]) for name in COMMANDS]
     title = f"{args.sweeps} sweeps of {args.jobs} jobs, all ended; median of {args.rounds}"
-    heads = ("orch ...", "1 sweep", f"{args.sweeps} sweeps", "more", "budget", "laptop MB", "agent MB")
+    heads = ("orch ...", "1 sweep", f"{args.sweeps} sweeps", "more", "CPU more", "budget", "laptop MB", "agent MB")
     print(harness.table(title, heads, rows))
 
 
 def _row(name: str, few: list[Cost], many: list[Cost]) -> tuple[str, ...]:
     one, all_of_them = (statistics.median(cost.seconds for cost in costs) for costs in (few, many))
     laptop, agent = max(cost.laptop_mb for cost in many), max(cost.agent_mb for cost in many)
+    cpu = statistics.median(cost.cpu for cost in many) - statistics.median(cost.cpu for cost in few)
     budget = "<= 0.2 s" if name == "status" else ""
-    shown = (f"{one:.2f} s", f"{all_of_them:.2f} s", f"{all_of_them - one:.2f} s", budget)
+    shown = (f"{one:.2f} s", f"{all_of_them:.2f} s", f"{all_of_them - one:.2f} s", f"{cpu:.2f} s", budget)
     return (name, *shown, f"{laptop:.0f}", f"{agent:.0f}" if agent else "")
 
 
@@ -157,7 +160,8 @@ def cost(call: tools.Call, words: list[str]) -> Cost:
     child.returncode = os.waitstatus_to_exitcode(status)
     if child.returncode not in (0, 6):
         raise SystemExit(f"orch {' '.join(words)} ended with {child.returncode}")
-    return Cost(time.perf_counter() - began, usage.ru_maxrss / 1024, agent[0] / 1024)
+    seconds, cpu = time.perf_counter() - began, usage.ru_utime + usage.ru_stime
+    return Cost(seconds, cpu, usage.ru_maxrss / 1024, agent[0] / 1024)
 
 
 @contextmanager
