@@ -105,7 +105,7 @@ def _facts(folder: RunFolder, outcome: Outcome) -> Dict[str, Any]:
         "device": outcome.device,
         "files": attempted(lambda: handed_in(folder), nothing),
         "rusage": {"cpu_seconds": outcome.ended.cpu_seconds, "max_rss_mb": outcome.ended.max_rss_mb},
-        **({"log_left_out": outcome.log_left_out} if outcome.log_left_out else {}),
+        "log_left_out": outcome.log_left_out,
     }
 
 

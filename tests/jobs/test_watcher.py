@@ -229,12 +229,12 @@ def test_a_watcher_killed_before_its_job_began_is_replaced(host: LocalHost) -> N
                 killed += 1
             except ProcessLookupError:
                 continue
-    states = host.finish(60, 60)
+    states = host.finish(60, 240)
     begun = (host.work / "begun").read_text().split()
     assert len(begun) == len(set(begun))
     assert set(states) <= {"done", "interrupted", "failed"}
     host.submit(*jobs)
-    until(lambda: host.states() == ["done"] * 60, 60)
+    until(lambda: host.states() == ["done"] * 60, 240)
 
 
 def test_a_job_without_its_watcher_can_be_stopped(host: LocalHost) -> None:
