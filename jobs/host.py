@@ -9,6 +9,7 @@ import platform
 import time
 from typing import Dict, Iterator, List, Optional, Tuple
 
+from .documents import read
 from .transient import retried
 
 _LOOK_LIMIT = 5.0  # seconds for which the kernel is asked again: a wrong identity of a boot would count as a reboot
@@ -89,8 +90,8 @@ def program(pid: int) -> Tuple[str, List[str]]:
     folder, executable, words = "/proc/{}".format(pid), "", []
     with contextlib.suppress(OSError):
         executable = os.readlink(os.path.join(folder, "exe"))
-    with contextlib.suppress(OSError), open(os.path.join(folder, "cmdline"), "rb") as handle:
-        words = [os.fsdecode(word) for word in handle.read().split(b"\0")]
+    with contextlib.suppress(OSError):
+        words = [os.fsdecode(word) for word in read(os.path.join(folder, "cmdline")).split(b"\0")]
     return executable[: -len(_GONE)] if executable.endswith(_GONE) else executable, words
 
 
@@ -152,8 +153,7 @@ def variable(pid: int, name: str) -> Optional[str]:
 
 def _environment(pid: int) -> List[bytes]:
     try:
-        with open("/proc/{}/environ".format(pid), "rb") as handle:
-            return handle.read().split(b"\0")
+        return read("/proc/{}/environ".format(pid)).split(b"\0")
     except OSError:
         return []
 
@@ -169,8 +169,7 @@ def stat(pid: int) -> Tuple[str, List[str]]:
     The name may hold anything: blanks, brackets, line ends.
     """
     try:
-        with open("/proc/{}/stat".format(pid), encoding="utf-8", errors="replace") as handle:
-            name, _, fields = handle.read().rpartition(")")
+        name, _, fields = read("/proc/{}/stat".format(pid)).decode("utf-8", "replace").rpartition(")")
     except OSError:
         return "", []
     return name.partition("(")[2], fields.split()
@@ -194,11 +193,7 @@ def _open_files(pid: int) -> Iterator[str]:
 
 
 def _first_line(path: str) -> Optional[str]:
-    def read() -> str:
-        with open(path, encoding="utf-8", errors="replace") as handle:
-            return handle.readline().strip()
-
     try:
-        return retried(read, _LOOK_LIMIT)
+        return retried(lambda: read(path), _LOOK_LIMIT).decode("utf-8", "replace").partition("\n")[0].strip()
     except OSError:
         return None

@@ -8,6 +8,7 @@ import re
 from typing import List, Mapping, NamedTuple, Optional
 
 from . import limits
+from .documents import read
 from .failure import BY_NAME, Proof
 from .holds import ROOM_LEAST, has_room
 
@@ -41,8 +42,7 @@ def oom_kills(counter: Counter) -> int:
 
 def _count(path: str) -> Optional[int]:
     try:
-        with open(path, "rb") as handle:
-            found = re.search(rb"^oom_kill (\d+)$", handle.read(), re.MULTILINE)
+        found = re.search(rb"^oom_kill (\d+)$", read(path), re.MULTILINE)
     except OSError:
         return None
     return int(found.group(1)) if found else None

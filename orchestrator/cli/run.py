@@ -151,16 +151,15 @@ def _tell(specs: Sequence[JobSpec], place: Place, out: Output) -> None:
 
 
 def _follow(contact: Contact, spec: JobSpec, out: Output) -> int:
-    try:
-        for text in contact.log(spec.sweep, spec.id, None, 0, follow=True):
-            if out.json_mode:
-                out.json({"text": text})
-            else:
-                out.output(text)
-    except KeyboardInterrupt:
-        out.note(f"\nIt goes on. Come back with: orch logs {spec.label} -f\n  end it with: orch stop {spec.label}")
-        raise
-    (*_, last) = contact.show(spec.sweep, spec.id)["attempts"]
+    number, follows = 1, True
+    while follows:  # what was killed is tried again, and is no end of the command
+        _print_log(contact, spec, number, out)
+        shown = contact.show(spec.sweep, spec.id)
+        last = shown["attempts"][-1]
+        follows = bool(shown["queued"]) or last["spec"]["attempt"] > number
+        if follows:
+            number += 1
+            out.note(f"{spec.label} is tried again (attempt {number}): orch why {spec.label}")
     ended, verdict = last["exit"] or {}, last["verdict"]
     status = ended.get("status")
     out.json({"id": spec.id, "label": spec.label, "state": verdict["state"], "status": status})
@@ -168,3 +167,15 @@ def _follow(contact: Contact, spec: JobSpec, out: Output) -> int:
         out.note(f"{spec.label} {verdict['state']}: {verdict['reason']}")
         out.next(f"orch why {spec.label}")
     return int(status) if isinstance(status, int) else 1
+
+
+def _print_log(contact: Contact, spec: JobSpec, number: int, out: Output) -> None:
+    try:
+        for text in contact.log(spec.sweep, spec.id, number, 0, follow=True):
+            if out.json_mode:
+                out.json({"text": text})
+            else:
+                out.output(text)
+    except KeyboardInterrupt:
+        out.note(f"\nIt goes on. Come back with: orch logs {spec.label} -f\n  end it with: orch stop {spec.label}")
+        raise
