@@ -93,7 +93,7 @@ class Agent:
     def _warning(self) -> str:
         from .protocol import warning
 
-        return warning(self.home, self.local)
+        return warning(self.local)
 
     def _rouse(self) -> bool:
         """See to it that a keeper works when something waits, and that what ended attempts left to be done is done.

@@ -213,10 +213,6 @@ class Home(NamedTuple):
         """Names of all hosts that began attempts here."""
         return sorted(name for name in listing(os.path.join(self.path, "begun")) if not name.startswith("."))
 
-    def machine(self, host: str) -> str:
-        """Which machine bears a host name here."""
-        return os.path.join(self.path, "hosts", host + ".json")
-
     def dead(self, host: str) -> str:
         """A person's word that a host will not come back."""
         return os.path.join(self.path, "dead", host + ".json")

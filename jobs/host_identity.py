@@ -13,7 +13,6 @@ import os
 from typing import Any, Mapping, Optional, Tuple
 
 from . import host
-from .atomic import write_json
 from .folder import Home, HostFolder, RunFolder
 from .lease import is_held
 from .results import read_document
@@ -49,28 +48,6 @@ def of_another_boot(folder: RunFolder, claim: Mapping[str, Any], local: HostFold
     except OSError as error:
         return "unknown", "its lock cannot be read: {}".format(error.strerror)
     return "free", "the host was booted since"
-
-
-def namesake(home: Home) -> str:
-    """Say that another machine that uses this home bears our name, with the repair; the first to come is noted there.
-
-    What waits under one name waits for both, and what one has run the other cannot judge.
-    """
-    path, own = home.machine(host.name()), {"machine": machine()}
-    known = read_document(path)
-    if isinstance(known, dict):
-        text = "two machines called {0} use this home, or {0} was installed anew: {1}"
-        return "" if known.get("machine") == own["machine"] else text.format(host.name(), _RENAME.format(path))
-    if machine():
-        try:
-            os.makedirs(os.path.dirname(path), exist_ok=True)
-            write_json(path, own, sync=False)
-        except OSError:  # a full disk: it is noted the next time
-            pass
-    return ""
-
-
-_RENAME = "give one of them another host name before it runs jobs here; if there is only one, delete {}"
 
 
 def declaration(home: Home, name: str) -> Optional[Mapping[str, Any]]:

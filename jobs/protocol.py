@@ -13,8 +13,7 @@ from typing import Any, Dict, NamedTuple, Optional, Tuple
 from . import PROTOCOL, READS, __version__, host
 from .atomic import read_json, write_json
 from .errors import ContractError
-from .folder import Home, HostFolder
-from .host_identity import namesake
+from .folder import HostFolder
 from .lease import is_held
 
 LISTED = 2  # from here on the lists name every attempt that begins
@@ -59,10 +58,10 @@ def spoken(local: HostFolder) -> Optional[Spoken]:
     return found or OLDEST
 
 
-def warning(home: Home, local: HostFolder) -> str:
-    """Say that another machine has our name, or that the living keeper does not fit, with the repair; else empty."""
+def warning(local: HostFolder) -> str:
+    """Say that the living keeper does not fit, with the repair; empty when it does, or there is none."""
     found = spoken(local)
-    return namesake(home) or ("" if found is None or found.fits else "{}; {}".format(_misfit(found), REPAIR))
+    return "" if found is None or found.fits else "{}; {}".format(_misfit(found), REPAIR)
 
 
 def require(local: HostFolder) -> None:

@@ -67,21 +67,6 @@ def test_another_machine_of_our_name_is_not_judged_by_our_boot(host: LocalHost, 
     assert [one["id"] for one in told["ended"]] == [held["id"]]
 
 
-@pytest.mark.skipif(not host_identity.machine(), reason="this machine has no machine id")
-def test_two_machines_of_one_name_are_told_with_the_repair(host: LocalHost) -> None:
-    """Injected: the home knows another machine of this name; then the repair, as it is told."""
-    path = Path(host.home.machine(host.about["host"]))
-    assert host.about["warning"] == "" and json.loads(path.read_text()) == {"machine": host_identity.machine()}
-    path.write_text('{"machine": "0123456789abcdef"}')
-    with host.connect():
-        told = host.about["warning"]
-    assert f"two machines called {host.about['host']} use this home" in told and told.endswith(f"delete {path}")
-    path.unlink()
-    with host.connect():
-        assert host.about["warning"] == ""
-    assert json.loads(path.read_text()) == {"machine": host_identity.machine()}
-
-
 def test_a_boot_of_this_machine_is_a_proof_also_where_its_disk_was_cleaned(host: LocalHost) -> None:
     job = host.job("a", ("/bin/true",))
     assert publish(host.folder(job), job, {}, host.local)
